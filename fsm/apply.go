@@ -1,0 +1,203 @@
+package fsm
+
+import (
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/hashicorp/go-memdb"
+)
+
+// expiredPerWrite bounds how many entities whose time is over one write
+// removes: more wait for the next write, and readers skip them meanwhile.
+const expiredPerWrite = 64
+
+// write applies a write command to an open transaction. A non-nil error means
+// the transaction must be aborted.
+func (m *Machine) write(txn *memdb.Txn, index uint64, w *Write) ([]*Entity, *Error) {
+	m.removeExpired(txn, w.Now)
+	stored := make([]*Entity, len(w.Ops))
+	for i := range w.Ops {
+		e, err := m.op(txn, index, w.Now, &w.Ops[i])
+		if err != nil {
+			return nil, err
+		}
+		stored[i] = e
+	}
+	return stored, nil
+}
+
+func (m *Machine) removeExpired(txn *memdb.Txn, now int64) {
+	for _, def := range m.defs {
+		if !def.TTL {
+			continue
+		}
+		var over []*Entity
+		for e := range each(txn.LowerBound(def.Kind, indexExpires, int64(0))) {
+			if !e.Expired(now) || len(over) == expiredPerWrite {
+				break
+			}
+			over = append(over, e)
+		}
+		for _, e := range over {
+			_ = txn.Delete(def.Kind, e) // it was just read: the only error is "not found"
+		}
+	}
+}
+
+func (m *Machine) op(txn *memdb.Txn, index uint64, now int64, op *Op) (*Entity, *Error) {
+	def := m.byKind[op.Kind]
+	if def == nil {
+		return nil, refused(fmt.Errorf("%w: kind %q", ErrUnknownCommand, op.Kind))
+	}
+	old := first(txn, op.Kind, indexID, op.ID)
+	if op.IfIndex != 0 && (old == nil || old.ModifyIndex != op.IfIndex) {
+		if old == nil {
+			return nil, notFound(op.Kind, op.ID)
+		}
+		return nil, conflict(op.Kind, op.ID, op.IfIndex, old.ModifyIndex)
+	}
+	switch {
+	case op.Verb == Delete && old == nil:
+		return nil, nil
+	case op.Verb == Delete:
+		return nil, m.remove(txn, def, old)
+	case old != nil && (op.Verb == Create || op.IfAbsent):
+		return nil, primaryKeyViolation(op.ID)
+	case old == nil && op.Verb == Update:
+		return nil, notFound(op.Kind, op.ID)
+	case op.Verb != Create && op.Verb != Put && op.Verb != Update:
+		return nil, refused(fmt.Errorf("%w: verb %q", ErrUnknownCommand, op.Verb))
+	}
+	e, err := newEntity(def, op, index)
+	if err != nil {
+		return nil, refused(err)
+	}
+	if old != nil {
+		e.CreateIndex = old.CreateIndex
+	}
+	return e, m.store(txn, def, e, now)
+}
+
+// store inserts or replaces an entity after the checks that only the state can
+// make.
+func (m *Machine) store(txn *memdb.Txn, def *Definition, e *Entity, now int64) *Error {
+	for _, f := range def.Foreign {
+		id := e.refs[f.Field]
+		if id != "" && first(txn, f.Kind, indexID, id) == nil {
+			return foreignKeyViolation(f, id)
+		}
+	}
+	for i, set := range def.Unique {
+		if e.uniques[i] == "" {
+			continue
+		}
+		other := first(txn, def.Kind, uniqueIndex(i), e.uniques[i])
+		if other == nil || other.ID == e.ID {
+			continue
+		}
+		if !other.Expired(now) || now == 0 {
+			return uniqueViolation(set, e)
+		}
+		if err := txn.Delete(def.Kind, other); err != nil {
+			return refused(err)
+		}
+	}
+	if err := txn.Insert(def.Kind, e); err != nil {
+		return refused(err)
+	}
+	return nil
+}
+
+// remove deletes an entity and what its references cascade to.
+func (m *Machine) remove(txn *memdb.Txn, def *Definition, e *Entity) *Error {
+	for _, from := range m.defs {
+		for _, f := range from.Foreign {
+			if f.Kind != def.Kind {
+				continue
+			}
+			var referencing []*Entity
+			for r := range each(txn.Get(from.Kind, refIndex(f.Field), e.ID)) {
+				referencing = append(referencing, r)
+			}
+			if len(referencing) > 0 && f.OnDelete == Restrict {
+				return referencedViolation(from.Kind, def.Kind)
+			}
+			for _, r := range referencing {
+				if err := m.remove(txn, from, r); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	// A cascade along two fields may meet an entity twice.
+	if first(txn, def.Kind, indexID, e.ID) == nil {
+		return nil
+	}
+	if err := txn.Delete(def.Kind, e); err != nil {
+		return refused(err)
+	}
+	return nil
+}
+
+func notFound(kind, id string) *Error {
+	return &Error{Code: CodeNotFound, Name: "not found",
+		Message: fmt.Sprintf("could not find the entity with primary key '{id=%q}'", id),
+		Fields:  map[string]any{"id": id}}
+}
+
+func primaryKeyViolation(id string) *Error {
+	return &Error{Code: CodePrimaryKey, Name: "primary key violation",
+		Message: fmt.Sprintf("primary key violation on key '{id=%q}'", id),
+		Fields:  map[string]any{"id": id}}
+}
+
+func foreignKeyViolation(f Foreign, id string) *Error {
+	return &Error{Code: CodeForeignKey, Name: "foreign key violation",
+		Message: fmt.Sprintf("the foreign key '{id=%q}' does not reference an existing '%s' entity.", id, f.Kind),
+		Fields:  map[string]any{f.Field: map[string]any{"id": id}}}
+}
+
+func referencedViolation(from, to string) *Error {
+	return &Error{Code: CodeForeignKey, Name: "foreign key violation",
+		Message: fmt.Sprintf("an existing '%s' entity references this '%s' entity", from, to),
+		Fields:  map[string]any{"@referenced_by": from}}
+}
+
+func uniqueViolation(set []string, e *Entity) *Error {
+	var all map[string]any
+	if err := json.Unmarshal(e.Raw, &all); err != nil {
+		return refused(err) // newEntity has read it already
+	}
+	fields := make(map[string]any, len(set))
+	for _, name := range set {
+		fields[name] = all[name]
+	}
+	return &Error{Code: CodeUnique, Name: "unique constraint violation",
+		Message: fmt.Sprintf("UNIQUE violation detected on '%s'", luaTable(fields)),
+		Fields:  fields}
+}
+
+// luaTable writes a table as Kong's messages do: {name="x",service={id="..."}}.
+func luaTable(fields map[string]any) string {
+	names := make([]string, 0, len(fields))
+	for name := range fields {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	parts := make([]string, len(names))
+	for i, name := range names {
+		switch v := fields[name].(type) {
+		case nil:
+			parts[i] = name + "=null"
+		case string:
+			parts[i] = fmt.Sprintf("%s=\"%s\"", name, v)
+		case map[string]any:
+			parts[i] = name + "=" + luaTable(v)
+		default:
+			parts[i] = fmt.Sprintf("%s=%v", name, v)
+		}
+	}
+	return "{" + strings.Join(parts, ",") + "}"
+}

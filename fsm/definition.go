@@ -1,0 +1,91 @@
+package fsm
+
+import (
+	"github.com/sluicegate/sluice/fsm/schema"
+	"github.com/sluicegate/sluice/fsm/schema/entities"
+)
+
+// OnDelete says what deleting an entity does to those that reference it.
+type OnDelete uint8
+
+const (
+	// Restrict refuses the delete while a reference exists.
+	Restrict OnDelete = iota
+	// Cascade deletes the referencing entities too.
+	Cascade
+)
+
+// Foreign is one reference of a kind to another.
+type Foreign struct {
+	// Field is the referencing field, Kind what it names.
+	Field, Kind string
+	OnDelete    OnDelete
+	// Nested is the URL segment of this collection under the named entity:
+	// "routes" in /services/{s}/routes.
+	Nested string
+}
+
+// Definition is what the state and the Admin API know of a kind of entity.
+type Definition struct {
+	// Kind is Kong's schema name and the table's: "jwt_secrets".
+	Kind string
+	// Path is the collection's URL segment: "jwts".
+	Path string
+	// Key is the field that names an entity in a URL besides its id, "" for
+	// none. It is the first of Unique.
+	Key     string
+	Schema  *schema.Schema
+	Foreign []Foreign
+	// Unique lists the sets of fields of which no two entities may have the
+	// same values.
+	Unique [][]string
+	// TTL allows entities to expire.
+	TTL bool
+
+	newView func() any
+}
+
+// Definitions gives every kind, a referenced one before those that reference
+// it. The table is made once by the caller and shared; it must not be changed.
+func Definitions() []*Definition {
+	return []*Definition{
+		{
+			Kind: "services", Path: "services", Key: "name", Schema: entities.Services(),
+			Unique:  [][]string{{"name"}},
+			newView: func() any { return new(Service) },
+		},
+		{
+			Kind: "routes", Path: "routes", Key: "name", Schema: entities.Routes(),
+			Foreign: []Foreign{{Field: "service", Kind: "services", OnDelete: Restrict, Nested: "routes"}},
+			Unique:  [][]string{{"name"}},
+			newView: func() any { return new(Route) },
+		},
+		{
+			Kind: "consumers", Path: "consumers", Key: "username", Schema: entities.Consumers(),
+			Unique:  [][]string{{"username"}, {"custom_id"}},
+			newView: func() any { return new(Consumer) },
+		},
+		{
+			Kind: "plugins", Path: "plugins", Key: "instance_name", Schema: entities.Plugins(),
+			Foreign: []Foreign{
+				{Field: "route", Kind: "routes", OnDelete: Cascade, Nested: "plugins"},
+				{Field: "service", Kind: "services", OnDelete: Cascade, Nested: "plugins"},
+				{Field: "consumer", Kind: "consumers", OnDelete: Cascade, Nested: "plugins"},
+			},
+			Unique:  [][]string{{"instance_name"}, {"consumer", "name", "route", "service"}},
+			newView: func() any { return new(Plugin) },
+		},
+		{
+			Kind: "jwt_secrets", Path: "jwts", Key: "key", Schema: entities.JWTSecrets(),
+			Foreign: []Foreign{{Field: "consumer", Kind: "consumers", OnDelete: Cascade, Nested: "jwt"}},
+			Unique:  [][]string{{"key"}},
+			newView: func() any { return new(JWTSecret) },
+		},
+		{
+			Kind: "keyauth_credentials", Path: "key-auths", Key: "key", Schema: entities.KeyauthCredentials(), TTL: true,
+			Foreign: []Foreign{{Field: "consumer", Kind: "consumers", OnDelete: Cascade, Nested: "key-auth"}},
+			Unique:  [][]string{{"key"}},
+			newView: func() any { return new(KeyAuth) },
+		},
+	}
+}

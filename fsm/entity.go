@@ -1,0 +1,101 @@
+package fsm
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Entity is one stored row of the configuration. It is immutable once in the
+// state; safe for concurrent use.
+type Entity struct {
+	Kind string `json:"kind"`
+	ID   string `json:"id"`
+	// CreateIndex and ModifyIndex are the log indexes of the commands that
+	// created and last changed the entity.
+	CreateIndex uint64 `json:"create_index"`
+	ModifyIndex uint64 `json:"modify_index"`
+	// ExpiresAt is the unix time in seconds at which the entity vanishes; 0 is
+	// never.
+	ExpiresAt int64 `json:"expires_at,omitempty"`
+	// Raw is the complete entity as the Admin API made it, so that fields that
+	// only newer builds know survive on every node.
+	Raw json.RawMessage `json:"raw"`
+	// Value is the typed view of Raw: *Service, *Route, ... Only entities that
+	// come out of a View have one.
+	Value any `json:"-"`
+
+	uniques []string          // keys in the order of Definition.Unique; "" is null
+	refs    map[string]string // foreign field -> id of the entity it names
+	tags    []string
+}
+
+// Ref gives the id that a foreign field names, or "".
+func (e *Entity) Ref(field string) string { return e.refs[field] }
+
+// Tags gives the entity's tags; the slice must not be changed.
+func (e *Entity) Tags() []string { return e.tags }
+
+// Expired says whether the entity's time is over at now (unix seconds).
+func (e *Entity) Expired(now int64) bool { return e.ExpiresAt != 0 && e.ExpiresAt <= now }
+
+// newEntity reads an operation's JSON into an entity of its kind.
+func newEntity(def *Definition, op *Op, index uint64) (*Entity, error) {
+	var fields map[string]any
+	if err := json.Unmarshal(op.Raw, &fields); err != nil {
+		return nil, fmt.Errorf("%w: %s %s: %w", ErrMalformedCommand, op.Kind, op.ID, err)
+	}
+	if id, _ := fields["id"].(string); id != op.ID || id == "" {
+		return nil, fmt.Errorf("%w: %s has id %q in its body and %q in its operation", ErrMalformedCommand, op.Kind, id, op.ID)
+	}
+	e := &Entity{Kind: op.Kind, ID: op.ID, CreateIndex: index, ModifyIndex: index, ExpiresAt: op.ExpiresAt, Raw: op.Raw}
+	return e, e.derive(def, fields)
+}
+
+// derive fills what is read from Raw: the typed view, keys, references, tags.
+func (e *Entity) derive(def *Definition, fields map[string]any) error {
+	e.Value = def.newView()
+	if err := json.Unmarshal(e.Raw, e.Value); err != nil {
+		return fmt.Errorf("%w: %s %s: %w", ErrMalformedCommand, e.Kind, e.ID, err)
+	}
+	e.refs = make(map[string]string, len(def.Foreign))
+	for _, f := range def.Foreign {
+		if ref, ok := fields[f.Field].(map[string]any); ok {
+			if id, _ := ref["id"].(string); id != "" {
+				e.refs[f.Field] = id
+			}
+		}
+	}
+	e.uniques = make([]string, len(def.Unique))
+	for i, set := range def.Unique {
+		e.uniques[i] = uniqueKey(set, fields)
+	}
+	if tags, ok := fields["tags"].([]any); ok {
+		for _, t := range tags {
+			if tag, ok := t.(string); ok {
+				e.tags = append(e.tags, tag)
+			}
+		}
+	}
+	return nil
+}
+
+// uniqueKey joins the values of a set of fields. A set of one null field has
+// no key (null never collides); inside a larger set null is a value like any
+// other.
+func uniqueKey(set []string, fields map[string]any) string {
+	var b strings.Builder
+	for i, name := range set {
+		if i > 0 {
+			b.WriteByte(0)
+		}
+		switch v := fields[name].(type) {
+		case string:
+			b.WriteString(v)
+		case map[string]any:
+			id, _ := v["id"].(string)
+			b.WriteString(id)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,170 @@
+// Package fsm is the replicated state machine: what every node of a cluster
+// knows, changed only by the commands of the Raft log, in their order. Apply is
+// deterministic: no clock, no randomness, no map order, no I/O.
+package fsm
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sluicegate/sluice/limiter"
+)
+
+// Machine applies commands and shows the state they made. Apply, Snapshot and
+// Restore are called by one goroutine (raft's); everything else is safe for
+// concurrent use.
+type Machine struct {
+	defs     []*Definition
+	byKind   map[string]*Definition
+	requests *requests
+
+	view atomic.Pointer[View]
+
+	// mu guards what waits for the state to move.
+	mu      sync.Mutex
+	applied chan struct{} // closed by every command
+	changed chan struct{} // closed by every command that changes entities
+
+	// limitsMu guards the ledger against readers: only Apply changes it.
+	limitsMu sync.RWMutex
+	ledger   *limiter.Ledger
+	onLimits func(*limiter.Outcome)
+}
+
+// New makes an empty machine. onLimits, if not nil, is called with the outcome
+// of every limiter entry, in the order of the log; it must not block.
+func New(onLimits func(*limiter.Outcome)) (*Machine, error) {
+	defs := Definitions()
+	m := &Machine{defs: defs, byKind: make(map[string]*Definition, len(defs)), onLimits: onLimits,
+		applied: make(chan struct{}), changed: make(chan struct{})}
+	for _, def := range defs {
+		m.byKind[def.Kind] = def
+	}
+	db, err := newDB(defs)
+	if err != nil {
+		return nil, err
+	}
+	m.requests = newRequests()
+	m.ledger = limiter.NewLedger()
+	m.view.Store(&View{db: db, defs: m.byKind})
+	return m, nil
+}
+
+// Definition gives what is known of a kind, or nil.
+func (m *Machine) Definition(kind string) *Definition { return m.byKind[kind] }
+
+// Definitions gives every kind, a referenced one before those that reference
+// it. The slice must not be changed.
+func (m *Machine) Definitions() []*Definition { return m.defs }
+
+// View gives the newest state.
+func (m *Machine) View() *View { return m.view.Load() }
+
+// Index is the log index of the last command applied.
+func (m *Machine) Index() uint64 { return m.View().index }
+
+// ConfigIndex is the log index of the last command that changed entities.
+func (m *Machine) ConfigIndex() uint64 { return m.View().configIndex }
+
+// ClusterID is "" before the first command of a cluster.
+func (m *Machine) ClusterID() string { return m.View().clusterID }
+
+// Changed is closed at the next command that changes entities. Take it before
+// reading View, so that no change falls between.
+func (m *Machine) Changed() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changed
+}
+
+// Wait returns once a command of this index or a later one has been applied.
+func (m *Machine) Wait(ctx context.Context, index uint64) error {
+	for {
+		m.mu.Lock()
+		applied := m.applied
+		m.mu.Unlock()
+		if m.Index() >= index {
+			return nil
+		}
+		select {
+		case <-applied:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for index %d: %w", index, context.Cause(ctx))
+		}
+	}
+}
+
+// Limits calls f with the ledger while nothing changes it.
+func (m *Machine) Limits(f func(*limiter.Ledger)) {
+	m.limitsMu.RLock()
+	defer m.limitsMu.RUnlock()
+	f(m.ledger)
+}
+
+// Apply carries out one log entry. It never panics and never fails half-way: a
+// command that cannot be applied changes nothing but the index.
+func (m *Machine) Apply(index uint64, data []byte) *Result {
+	now := m.View()
+	if index <= now.index && index != 0 {
+		return &Result{Index: index, Err: refused(fmt.Errorf("log entry %d was applied already", index))}
+	}
+	c, err := DecodeCommand(data)
+	next := *now
+	next.index = index
+	result := &Result{Index: index}
+	switch {
+	case err != nil && c != nil && c.Ignorable():
+	case err != nil:
+		result.Err = refused(err)
+	case c.Type == CommandInit:
+		if next.clusterID == "" {
+			next.clusterID = c.Init.ClusterID
+		}
+	case c.Type == CommandWrite:
+		result = m.applyWrite(index, c, &next)
+	case c.Type == CommandLimits:
+		m.limitsMu.Lock()
+		result.Limits = m.ledger.Apply(*c.Limits)
+		m.limitsMu.Unlock()
+		if m.onLimits != nil {
+			m.onLimits(result.Limits)
+		}
+	}
+	m.publish(&next, next.configIndex != now.configIndex)
+	return result
+}
+
+func (m *Machine) applyWrite(index uint64, c *Command, next *View) *Result {
+	if done, ok := m.requests.find(c.RequestID); ok {
+		return done.result(next)
+	}
+	// The write goes to a copy of the tree, which shares all that is not
+	// written: views made before never see it.
+	db := next.db.Snapshot()
+	txn := db.Txn(true)
+	defer txn.Abort() // does nothing after Commit
+	entities, err := m.write(txn, index, c.Write)
+	if err != nil {
+		m.requests.add(c, index, err)
+		return &Result{Index: index, Err: err}
+	}
+	txn.Commit()
+	next.db, next.configIndex = db, index
+	m.requests.add(c, index, nil)
+	return &Result{Index: index, Entities: entities}
+}
+
+// publish makes a view the newest and wakes who waits for it.
+func (m *Machine) publish(next *View, entitiesChanged bool) {
+	m.view.Store(next)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.applied)
+	m.applied = make(chan struct{})
+	if entitiesChanged {
+		close(m.changed)
+		m.changed = make(chan struct{})
+	}
+}

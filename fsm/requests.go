@@ -1,0 +1,84 @@
+package fsm
+
+// requestsKept is how many writes are remembered for their request ids. A
+// writer retries for seconds; at a thousand writes a second this is ten.
+const requestsKept = 10_000
+
+// requests remembers what the newest writes answered, so that one whose answer
+// was lost can be sent again without being done again. It is part of the
+// replicated state: every node forgets the same writes at the same entry.
+type requests struct {
+	byID map[string]*request
+	ring []*request // oldest at next, once full
+	next int
+}
+
+// request is one remembered write.
+type request struct {
+	ID    string      `json:"id"`
+	Index uint64      `json:"index"`
+	Err   *Error      `json:"err,omitempty"`
+	Ops   []requestOp `json:"ops,omitempty"`
+}
+
+type requestOp struct {
+	Kind   string `json:"kind"`
+	ID     string `json:"id"`
+	Delete bool   `json:"delete,omitempty"`
+}
+
+func newRequests() *requests { return &requests{byID: map[string]*request{}} }
+
+func (r *requests) find(id string) (*request, bool) {
+	if id == "" {
+		return nil, false
+	}
+	done, ok := r.byID[id]
+	return done, ok
+}
+
+func (r *requests) add(c *Command, index uint64, err *Error) {
+	if c.RequestID == "" {
+		return
+	}
+	done := &request{ID: c.RequestID, Index: index, Err: err}
+	if err == nil {
+		done.Ops = make([]requestOp, len(c.Write.Ops))
+		for i, op := range c.Write.Ops {
+			done.Ops[i] = requestOp{Kind: op.Kind, ID: op.ID, Delete: op.Verb == Delete}
+		}
+	}
+	r.remember(done)
+}
+
+func (r *requests) remember(done *request) {
+	r.byID[done.ID] = done
+	if len(r.ring) < requestsKept {
+		r.ring = append(r.ring, done)
+		return
+	}
+	delete(r.byID, r.ring[r.next].ID)
+	r.ring[r.next] = done
+	r.next = (r.next + 1) % requestsKept
+}
+
+// all gives the remembered writes, oldest first.
+func (r *requests) all() []*request {
+	return append(append(make([]*request, 0, len(r.ring)), r.ring[r.next:]...), r.ring[:r.next]...)
+}
+
+// result answers a repeated write: what the first one answered. An entity that
+// was changed since is shown as it is now.
+func (r *request) result(v *View) *Result {
+	res := &Result{Index: r.Index, Err: r.Err}
+	if r.Err != nil {
+		return res
+	}
+	res.Entities = make([]*Entity, len(r.Ops))
+	for i, op := range r.Ops {
+		if !op.Delete {
+			res.Entities[i] = v.Get(op.Kind, op.ID)
+		}
+	}
+	return res
+}

@@ -1,0 +1,311 @@
+package fsm
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+
+	"github.com/sluicegate/sluice/limiter"
+)
+
+// ErrCorruptSnapshot is given for a snapshot stream that is not whole: a wrong
+// magic, a wrong checksum, a missing end, a record that does not decode.
+var ErrCorruptSnapshot = errors.New("corrupt snapshot")
+
+// ErrNewerSnapshot is given for a snapshot that a newer build wrote in a format
+// this one does not know.
+var ErrNewerSnapshot = errors.New("snapshot of a newer version")
+
+const (
+	snapshotMagic  = "SLUICESNAP"
+	snapshotFormat = 1
+	// maxRecord bounds a record's length, so that a torn length field cannot
+	// ask for all memory. The ledger at its cap is the largest record.
+	maxRecord = 1 << 30
+)
+
+// Record types of the stream. A stream is the magic, then records of type (1
+// byte), length (uvarint) and payload, the last of them the trailer.
+const (
+	recordHeader  byte = 1
+	recordEntity  byte = 2
+	recordRequest byte = 3
+	recordLedger  byte = 4
+	recordTrailer byte = 255
+)
+
+type snapshotHeader struct {
+	Format      int    `json:"format"`
+	ClusterID   string `json:"cluster_id"`
+	Index       uint64 `json:"index"`
+	ConfigIndex uint64 `json:"config_index"`
+}
+
+// Snapshot gives the state as a stream, to be written later by any goroutine
+// while commands go on. Taking it costs a copy of the ledger and no more.
+func (m *Machine) Snapshot() io.WriterTo {
+	m.limitsMu.RLock()
+	ledger, err := m.ledger.MarshalBinary()
+	m.limitsMu.RUnlock()
+	return &snapshot{view: m.View(), defs: m.defs, requests: m.requests.all(), ledger: ledger, err: err}
+}
+
+type snapshot struct {
+	view     *View
+	defs     []*Definition
+	requests []*request
+	ledger   []byte
+	err      error
+}
+
+// WriteTo writes the stream.
+func (s *snapshot) WriteTo(w io.Writer) (int64, error) {
+	if s.err != nil {
+		return 0, fmt.Errorf("snapshot: %w", s.err)
+	}
+	out := &recordWriter{w: bufio.NewWriterSize(w, 64<<10), crc: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
+	out.bytes([]byte(snapshotMagic))
+	out.json(recordHeader, snapshotHeader{snapshotFormat, s.view.clusterID, s.view.index, s.view.configIndex})
+	for _, def := range s.defs {
+		for e := range s.view.All(def.Kind) {
+			out.json(recordEntity, e)
+		}
+	}
+	for _, r := range s.requests {
+		out.json(recordRequest, r)
+	}
+	out.record(recordLedger, s.ledger)
+	out.trailer()
+	if out.err != nil {
+		return out.n, fmt.Errorf("snapshot: %w", out.err)
+	}
+	return out.n, nil
+}
+
+// recordWriter writes records until the first error.
+type recordWriter struct {
+	w     *bufio.Writer
+	crc   hash.Hash32
+	n     int64
+	count uint64
+	err   error
+}
+
+func (w *recordWriter) bytes(p []byte) {
+	if w.err != nil {
+		return
+	}
+	w.crc.Write(p)
+	n, err := w.w.Write(p)
+	w.n += int64(n)
+	w.err = err
+}
+
+func (w *recordWriter) record(kind byte, payload []byte) {
+	w.bytes(binary.AppendUvarint([]byte{kind}, uint64(len(payload))))
+	w.bytes(payload)
+	w.count++
+}
+
+func (w *recordWriter) json(kind byte, v any) {
+	payload, err := json.Marshal(v)
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	w.record(kind, payload)
+}
+
+// trailer ends the stream: the number of records before it and the CRC32C of
+// all bytes before it.
+func (w *recordWriter) trailer() {
+	payload := binary.BigEndian.AppendUint64(nil, w.count)
+	payload = binary.BigEndian.AppendUint32(payload, w.crc.Sum32())
+	w.record(recordTrailer, payload)
+	if w.err == nil {
+		w.err = w.w.Flush()
+	}
+}
+
+// Restore replaces all state by that of a snapshot stream, or changes nothing
+// and gives an error.
+func (m *Machine) Restore(r io.Reader) error {
+	next, err := readSnapshot(r, m.defs, m.byKind)
+	if err != nil {
+		return err
+	}
+	m.limitsMu.Lock()
+	m.requests, m.ledger = next.requests, next.ledger
+	m.limitsMu.Unlock()
+	m.publish(next.view, true)
+	return nil
+}
+
+// restored collects what a stream holds.
+type restored struct {
+	view     *View
+	requests *requests
+	ledger   *limiter.Ledger
+	header   bool
+}
+
+func readSnapshot(r io.Reader, defs []*Definition, byKind map[string]*Definition) (*restored, error) {
+	db, err := newDB(defs)
+	if err != nil {
+		return nil, err
+	}
+	in := &recordReader{r: bufio.NewReaderSize(r, 64<<10), crc: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
+	magic := make([]byte, len(snapshotMagic))
+	if err := in.bytes(magic); err != nil || string(magic) != snapshotMagic {
+		return nil, fmt.Errorf("%w: it does not begin as one", ErrCorruptSnapshot)
+	}
+	out := &restored{view: &View{db: db, defs: byKind}, requests: newRequests(), ledger: limiter.NewLedger()}
+	txn := db.Txn(true)
+	defer txn.Abort()
+	for count := uint64(0); ; count++ {
+		sum := in.crc.Sum32()
+		kind, payload, err := in.record()
+		if err != nil {
+			return nil, err
+		}
+		if kind == recordTrailer {
+			if err := checkTrailer(payload, count, sum); err != nil {
+				return nil, err
+			}
+			break
+		}
+		e, err := out.add(kind, payload)
+		if err != nil {
+			return nil, err
+		}
+		if e == nil {
+			continue
+		}
+		if err := txn.Insert(e.Kind, e); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrCorruptSnapshot, err)
+		}
+	}
+	if !out.header {
+		return nil, fmt.Errorf("%w: no header", ErrCorruptSnapshot)
+	}
+	txn.Commit()
+	return out, nil
+}
+
+func checkTrailer(payload []byte, count uint64, sum uint32) error {
+	if len(payload) != 12 || binary.BigEndian.Uint64(payload) != count {
+		return fmt.Errorf("%w: records are missing", ErrCorruptSnapshot)
+	}
+	if binary.BigEndian.Uint32(payload[8:]) != sum {
+		return fmt.Errorf("%w: wrong checksum", ErrCorruptSnapshot)
+	}
+	return nil
+}
+
+// add takes one record; for an entity it gives the entity.
+func (s *restored) add(kind byte, payload []byte) (*Entity, error) {
+	if !s.header && kind != recordHeader {
+		return nil, fmt.Errorf("%w: no header", ErrCorruptSnapshot)
+	}
+	var err error
+	switch kind {
+	case recordHeader:
+		err = s.addHeader(payload)
+	case recordEntity:
+		return s.entity(payload)
+	case recordRequest:
+		done := new(request)
+		if err = json.Unmarshal(payload, done); err == nil {
+			s.requests.remember(done)
+		}
+	case recordLedger:
+		err = s.ledger.UnmarshalBinary(payload)
+	default:
+		err = fmt.Errorf("record type %d", kind)
+	}
+	if errors.Is(err, ErrNewerSnapshot) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorruptSnapshot, err)
+	}
+	return nil, nil
+}
+
+func (s *restored) addHeader(payload []byte) error {
+	var h snapshotHeader
+	if err := json.Unmarshal(payload, &h); err != nil {
+		return err
+	}
+	if h.Format > snapshotFormat {
+		return fmt.Errorf("%w: format %d, known is %d", ErrNewerSnapshot, h.Format, snapshotFormat)
+	}
+	s.header = true
+	s.view.clusterID, s.view.index, s.view.configIndex = h.ClusterID, h.Index, h.ConfigIndex
+	return nil
+}
+
+func (s *restored) entity(payload []byte) (*Entity, error) {
+	e := new(Entity)
+	if err := json.Unmarshal(payload, e); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorruptSnapshot, err)
+	}
+	def := s.view.defs[e.Kind]
+	if def == nil {
+		return nil, fmt.Errorf("%w: entities of kind %q", ErrNewerSnapshot, e.Kind)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(e.Raw, &fields); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorruptSnapshot, err)
+	}
+	if err := e.derive(def, fields); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorruptSnapshot, err)
+	}
+	return e, nil
+}
+
+// recordReader reads records and sums what it reads.
+type recordReader struct {
+	r   *bufio.Reader
+	crc hash.Hash32
+}
+
+func (r *recordReader) bytes(p []byte) error {
+	if _, err := io.ReadFull(r.r, p); err != nil {
+		return err
+	}
+	r.crc.Write(p)
+	return nil
+}
+
+// ReadByte makes it an io.ByteReader for the length.
+func (r *recordReader) ReadByte() (byte, error) {
+	b, err := r.r.ReadByte()
+	if err == nil {
+		r.crc.Write([]byte{b})
+	}
+	return b, err
+}
+
+func (r *recordReader) record() (kind byte, payload []byte, err error) {
+	kind, err = r.ReadByte()
+	if err != nil {
+		return 0, nil, fmt.Errorf("%w: it ends early", ErrCorruptSnapshot)
+	}
+	n, err := binary.ReadUvarint(r)
+	if err != nil || n > maxRecord {
+		return 0, nil, fmt.Errorf("%w: a record's length is wrong", ErrCorruptSnapshot)
+	}
+	// The buffer grows with what is there, not with what the length claims.
+	var buf bytes.Buffer
+	if _, err := io.CopyN(&buf, r.r, int64(n)); err != nil {
+		return 0, nil, fmt.Errorf("%w: it ends early", ErrCorruptSnapshot)
+	}
+	r.crc.Write(buf.Bytes())
+	return kind, buf.Bytes(), nil
+}

@@ -1,0 +1,168 @@
+// Package plugintest has what tests of plugins need in place of a proxy: an
+// exchange without a connection, a directory of consumers and credentials, a
+// quota whose decisions the test sets, and the comparison of a plugin's
+// published schema with Kong's.
+package plugintest
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/limiter"
+	"github.com/sluicegate/sluice/proxy/plugin"
+)
+
+// Now is the time of tests that need a fixed one.
+func Now() time.Time { return time.Date(2026, time.March, 14, 15, 9, 26, 0, time.UTC) }
+
+// RequestID is the id of every exchange made here.
+const RequestID = "0123456789abcdef0123456789abcdef"
+
+// Exchange makes a request as it comes into the access phase: the path and
+// query of target are already those of the upstream request too. Its directory
+// is empty; the client is 192.0.2.7.
+func Exchange(method, target string, fields ...string) *plugin.Exchange {
+	path, query, hasQuery := strings.Cut(target, "?")
+	client := netip.MustParseAddrPort("192.0.2.7:4711")
+	return &plugin.Exchange{
+		Request: plugin.Request{
+			ID: RequestID, Method: method, Scheme: "http", Host: "gateway.test",
+			RawPath: path, Path: path, Query: query, HasQuery: hasQuery,
+			ProtoMajor: 1, ProtoMinor: 1, Header: NewHeader(fields...),
+		},
+		Upstream: plugin.Upstream{
+			Scheme: "http", Host: "upstream.test", Port: 80, HostHeader: "upstream.test",
+			Path: path, Query: query, HasQuery: hasQuery, Method: method,
+		},
+		Response:  plugin.Response{Header: NewHeader()},
+		Client:    client,
+		Peer:      client,
+		Listener:  8000,
+		Directory: NewDirectory(),
+	}
+}
+
+// SetBody gives the exchange a request body of a known length, and its type.
+func SetBody(ex *plugin.Exchange, contentType, body string) {
+	ex.Request.Header.Set("Content-Type", contentType)
+	ex.Request.Body = strings.NewReader(body)
+	ex.Request.ContentLength = int64(len(body))
+}
+
+// ReadBody gives the body as the upstream would read it.
+func ReadBody(t testing.TB, ex *plugin.Exchange) string {
+	t.Helper()
+	if ex.Request.Body == nil {
+		return ""
+	}
+	var b bytes.Buffer
+	if _, err := io.Copy(&b, ex.Request.Body); err != nil {
+		t.Fatalf("reading the request body: %v", err)
+	}
+	return b.String()
+}
+
+// Directory is a plugin.Directory that a test fills.
+type Directory struct {
+	credentials map[credentialKey]*fsm.Entity
+	consumers   map[string]*fsm.Consumer
+}
+
+type credentialKey struct{ kind, key string }
+
+// NewDirectory gives an empty directory.
+func NewDirectory() *Directory {
+	return &Directory{credentials: map[credentialKey]*fsm.Entity{}, consumers: map[string]*fsm.Consumer{}}
+}
+
+// AddConsumer makes a consumer known by its id and username.
+func (d *Directory) AddConsumer(c *fsm.Consumer) {
+	d.consumers[c.ID] = c
+	if c.Username != "" {
+		d.consumers[c.Username] = c
+	}
+}
+
+// AddKey makes a key-auth credential known.
+func (d *Directory) AddKey(k *fsm.KeyAuth) {
+	d.credentials[credentialKey{"keyauth_credentials", k.Key}] = &fsm.Entity{
+		Kind: "keyauth_credentials", ID: k.ID, Value: k,
+	}
+}
+
+// AddJWT makes a jwt credential known.
+func (d *Directory) AddJWT(s *fsm.JWTSecret) {
+	d.credentials[credentialKey{"jwt_secrets", s.Key}] = &fsm.Entity{Kind: "jwt_secrets", ID: s.ID, Value: s}
+}
+
+// Credential implements plugin.Directory.
+func (d *Directory) Credential(kind, key string) (*fsm.Entity, bool) {
+	e, ok := d.credentials[credentialKey{kind, key}]
+	return e, ok
+}
+
+// Consumer implements plugin.Directory.
+func (d *Directory) Consumer(idOrName string) (*fsm.Consumer, bool) {
+	c, ok := d.consumers[idOrName]
+	return c, ok
+}
+
+// Quota is a plugin.Quota that answers what a test has set, or counts without
+// windows when nothing is set. Safe for concurrent use.
+type Quota struct {
+	mu sync.Mutex
+	// Answer, if not nil, is every decision.
+	Answer *limiter.Decision
+	taken  map[account]int64
+}
+
+type account struct {
+	limit, key string
+	period     limiter.Period
+}
+
+// Take implements plugin.Quota. Windows never end, and are reported to end in a
+// minute.
+func (q *Quota) Take(_ context.Context, limit *limiter.Limit, key string) limiter.Decision {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.Answer != nil {
+		return *q.Answer
+	}
+	d := limiter.Decision{Admitted: true}
+	for p, budget := range limit.Max {
+		if budget > 0 && q.taken[account{limit.ID, key, limiter.Period(p)}] >= budget {
+			d.Admitted, d.Refused = false, limiter.Period(p)
+			break
+		}
+	}
+	for p, budget := range limit.Max {
+		if budget <= 0 {
+			continue
+		}
+		a := account{limit.ID, key, limiter.Period(p)}
+		if d.Admitted {
+			if q.taken == nil {
+				q.taken = map[account]int64{}
+			}
+			a.key = strings.Clone(key) // it may be a piece of a request
+			q.taken[a]++
+		}
+		d.Remaining[p], d.Reset[p] = budget-q.taken[a], 60
+	}
+	return d
+}
+
+// Taken gives how many requests have been admitted under a limit and key.
+func (q *Quota) Taken(limit, key string, p limiter.Period) int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.taken[account{limit, key, p}]
+}
