@@ -173,7 +173,7 @@ func (c *cell) answer(t int64, rf ref, it *Item, res *Result) {
 	pay := min(c.debt, res.Granted)
 	c.debt -= pay
 	c.tokens += res.Granted - pay
-	c.pool, c.others, c.answered = res.Pool, res.Outstanding, t
+	c.pool, c.answered = res.Pool, t
 	// What was final for a lower limit says nothing about a raised one.
 	c.closed = res.Closed && c.version <= it.Version
 }

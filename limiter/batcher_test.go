@@ -50,9 +50,9 @@ func TestBatcherBounds(t *testing.T) {
 			largest = max(largest, len(raw))
 			return l.Apply(e), nil
 		}, time.Now)
-		full := Batch{Node: "n", Items: make([]Item, 700)}
+		full := Batch{Node: "n", Items: make([]Item, 100)}
 		for i := range full.Items {
-			full.Items[i] = Item{Limit: strings.Repeat("l", 100), Key: strings.Repeat("k", 100), Want: 1}
+			full.Items[i] = Item{Limit: strings.Repeat("l", 120), Key: strings.Repeat("k", 120), Want: 1}
 		}
 		var mu sync.Mutex
 		var wg sync.WaitGroup

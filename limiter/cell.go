@@ -55,7 +55,6 @@ type cell struct {
 	force    bool  // the next batch must mention this cell
 
 	pool      int64 // as of the last answer
-	others    int64 // what other nodes held then
 	answered  int64 // when that was; 0: never for this window
 	closed    bool  // nothing is left anywhere until the window ends
 	denyUntil int64
@@ -101,7 +100,7 @@ func (c *cell) enter(t int64) {
 func (c *cell) void() {
 	c.gen++
 	c.tokens, c.reserved, c.spent, c.reported, c.giveBack, c.force = 0, 0, 0, 0, 0, false
-	c.pool, c.others, c.answered, c.closed, c.denyUntil = 0, 0, 0, false, 0
+	c.pool, c.answered, c.closed, c.denyUntil = 0, 0, false, 0
 	c.share, c.hasShare, c.debt = 0, false, 0
 }
 

@@ -158,14 +158,14 @@ func (lim *Limit) first() Period {
 
 // cell returns the account's cell of period p, in the window of time t.
 func (a *account) cell(p Period, t int64, lim *Limit) *cell {
-	cl := a.cells[p]
+	cl, most := a.cells[p], min(lim.Max[p], maxAmount)
 	if cl == nil {
-		cl = &cell{acct: a, period: p, slotAt: t, version: lim.Version, max: lim.Max[p]}
+		cl = &cell{acct: a, period: p, slotAt: t, version: lim.Version, max: most}
 		cl.enter(t)
 		a.cells[p] = cl
 		return cl
 	}
-	cl.follow(t, lim.Version, lim.Max[p])
+	cl.follow(t, lim.Version, most)
 	return cl
 }
 

@@ -51,6 +51,7 @@ func chaos(seed uint64, m mutants) (*world, error) {
 	w := newWorld(seed, starts[pick.rnd.IntN(len(starts))], 3+pick.rnd.IntN(3), f, limits)
 	w.mutants = m
 	w.oracle.countOnly = m != mutants{}
+	w.think = w.between(2*millisecond, 40*millisecond)
 	keys := 1 + w.rnd.IntN(4)
 	w.clients(4+w.rnd.IntN(20), func(int) (int, int, string) {
 		return w.rnd.IntN(len(w.nodes)), w.rnd.IntN(2), fmt.Sprint("k", w.rnd.IntN(keys))
@@ -112,7 +113,7 @@ func (w *world) change(version uint64) {
 // LIMITER_RUNS=20000 go test -run TestChaos.
 func TestChaos(t *testing.T) {
 	admitted := int64(0)
-	for seed := range runs(t, 60) {
+	for seed := range runs(t, 30) {
 		w, err := chaos(uint64(seed), mutants{})
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)

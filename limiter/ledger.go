@@ -107,7 +107,9 @@ func (l *Ledger) applyBatch(b *Batch, o *Outcome) BatchResult {
 		return r
 	}
 	if m.incarnation != b.Incarnation || m.epoch == 0 {
-		if m.isRetired(b.Incarnation) {
+		// Any process begins with seq 1 and repeats it until it is answered. A
+		// later one comes from a process that this ledger has forgotten.
+		if b.Seq != 1 || m.isRetired(b.Incarnation) {
 			r.Stale = true
 			return r
 		}

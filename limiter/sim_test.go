@@ -60,6 +60,7 @@ type world struct {
 	nodes   []*simNode
 	oracle  *oracle
 	mutants mutants
+	think   int64 // longest pause of a client between two requests
 }
 
 // simNode is a node: a core and what surrounds it.
@@ -90,7 +91,7 @@ type simTicket struct {
 func newWorld(seed uint64, start time.Time, nodes int, f faults, limits []*Limit) *world {
 	w := &world{
 		rnd: rand.New(rand.NewPCG(seed, 0)), f: f, now: start.UnixMicro(),
-		ledger: NewLedger(), replica: NewLedger(),
+		ledger: NewLedger(), replica: NewLedger(), think: 2 * millisecond,
 	}
 	w.oracle = newOracle(w)
 	for i := range nodes {
@@ -342,7 +343,7 @@ func (w *world) clients(c int, pick func(i int) (node, limit int, key string), d
 			node, limit, key := pick(i)
 			w.nodes[node].request(limit, key, func(d Decision) {
 				done(d)
-				w.after(w.between(200, 2000), next)
+				w.after(w.between(w.think/10, w.think), next)
 			})
 		}
 		w.after(w.between(1, 2000), next)

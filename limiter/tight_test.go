@@ -42,7 +42,9 @@ func TestTight(t *testing.T) {
 						}
 					}
 				})
-				w.run(3 * second)
+				for end := w.now + 3*second; w.now < end && refused < 300; {
+					w.run(20 * millisecond)
+				}
 				must(t, w)
 				if admitted != limit {
 					t.Errorf("%d of %d admitted", admitted, limit)
@@ -86,7 +88,7 @@ func TestClosedIsSilent(t *testing.T) {
 	w.clients(20, func(i int) (int, int, string) { return i % 3, 0, "k" }, func(Decision) {})
 	w.run(2 * second)
 	before := w.entries
-	w.run(20 * second)
+	w.run(5 * second)
 	must(t, w)
 	if w.entries != before {
 		t.Fatalf("%d entries about a closed window", w.entries-before)
@@ -104,7 +106,7 @@ func TestPutBack(t *testing.T) {
 			refusals[d.Refused]++
 		}
 	})
-	w.run(4 * second)
+	w.run(2 * second)
 	must(t, w)
 	sums := [Periods]int64{}
 	for l, n := range w.oracle.admits {

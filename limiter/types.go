@@ -39,7 +39,8 @@ type Limit struct {
 	// least 1.
 	Version uint64
 	// Max is the budget of each period's window; 0 means that the period is
-	// not limited. A fractional limit of Kong's admits its ceiling.
+	// not limited, and 2^50 is the most. A fractional limit of Kong's admits
+	// its ceiling.
 	Max [Periods]int64
 	// FaultTolerant lets requests through on a share of the budget when the
 	// cluster has had no leader for more than three seconds. Kong field:
@@ -86,8 +87,9 @@ type Batch struct {
 	// Incarnation is a fresh random name of each process start. Leases belong
 	// to the incarnation they were granted to.
 	Incarnation string
-	Seq         uint64
-	Items       []Item
+	// Seq counts an incarnation's batches from 1.
+	Seq   uint64
+	Items []Item
 }
 
 // Item concerns one window of one key.
@@ -145,7 +147,7 @@ type BatchResult struct {
 	// Stamp is the cluster's time of the entry, unix microseconds.
 	Stamp int64
 	// Stale says that a newer incarnation of the node has written this one
-	// off; Results is empty.
+	// off, or that the ledger has forgotten it; Results is empty.
 	Stale   bool
 	Results []Result
 }

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"html"
@@ -8,7 +9,8 @@ import (
 	"strings"
 )
 
-// messages are what Error says when it is given no message.
+// messages are what Error says when it is given no message, for the statuses
+// that plugins and the proxy answer with.
 var messages = map[int]string{
 	400: "Bad request",
 	401: "Unauthorized",
@@ -23,58 +25,61 @@ var messages = map[int]string{
 	417: "Expectation failed",
 	426: "Upgrade required",
 	429: "Too many requests",
+	431: "Request header fields too large",
+	494: "Request header or cookie too large",
 	500: "An unexpected error occurred",
+	501: "Not implemented",
 	502: "An invalid response was received from the upstream server",
 	503: "The upstream server is currently unavailable",
 	504: "The upstream server is timing out",
+	505: "HTTP version not supported",
 }
 
-// grpcStatus maps an HTTP status to the gRPC status code that stands for it.
-var grpcStatus = map[int]int{
-	400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 499: 1, 500: 13, 501: 12, 503: 14, 504: 4,
-}
+const contentTypeJSON = "application/json; charset=utf-8"
 
 // Exit answers the request with a JSON body {"message": ...}, whatever the
-// client accepts (Kong's response.exit). It always gives Stop.
+// client accepts (Kong's response.exit); for gRPC the message goes into
+// grpc-message. It always gives Stop.
 func (ex *Exchange) Exit(status int, message string, fields ...Field) Verdict {
+	if ex.isGRPC() {
+		return ex.answerGRPC(status, message, fields)
+	}
 	return ex.ExitJSON(status, map[string]string{"message": message}, fields...)
 }
 
-// ExitJSON is Exit with a body of the caller's. A body that cannot be encoded
-// becomes a 500.
+// ExitJSON is Exit with a body of the caller's, which gRPC does not see. A body
+// that cannot be encoded becomes a 500.
 func (ex *Exchange) ExitJSON(status int, body any, fields ...Field) Verdict {
-	data, err := json.Marshal(body)
+	if ex.isGRPC() {
+		message := messages[status]
+		if m, ok := body.(map[string]string); ok && m["message"] != "" {
+			message = m["message"]
+		}
+		return ex.answerGRPC(status, message, fields)
+	}
+	data, err := encode(body)
 	if err != nil {
 		status, data = 500, []byte(`{"message":"An unexpected error occurred"}`)
 	}
-	return ex.answer(status, "application/json; charset=utf-8", data, fields)
+	return ex.answer(status, contentTypeJSON, data, fields)
 }
 
 // Error answers the request with a message in the form the client accepts:
-// JSON unless the Accept header prefers HTML, XML or plain text; for gRPC an
-// empty body and the status in grpc-status. An empty message means the
-// status's usual one. It always gives Stop.
+// JSON unless the Accept field prefers HTML, XML or plain text; for gRPC an
+// empty body and the message in grpc-message (Kong's response.error). An empty
+// message means the status's usual one. It always gives Stop.
 func (ex *Exchange) Error(status int, message string, fields ...Field) Verdict {
 	if message == "" {
 		message = messages[status]
 	}
 	if message == "" {
-		message = messages[500]
+		message = fmt.Sprintf("The upstream server responded with %d", status)
 	}
-	if strings.HasPrefix(ex.Request.Header.Get("Content-Type"), "application/grpc") {
-		return ex.grpcError(status, message, fields)
+	if ex.isGRPC() {
+		return ex.answerGRPC(status, message, fields)
 	}
 	kind, body := errorBody(ex.Request.Header.Get("Accept"), message, ex.Request.ID)
 	return ex.answer(status, kind, []byte(body), fields)
-}
-
-func (ex *Exchange) grpcError(status int, message string, fields []Field) Verdict {
-	code, ok := grpcStatus[status]
-	if !ok {
-		code = 2 // unknown
-	}
-	fields = append([]Field{{"Grpc-Status", strconv.Itoa(code)}, {"Grpc-Message", message}}, fields...)
-	return ex.answer(200, "application/grpc", nil, fields)
 }
 
 func (ex *Exchange) answer(status int, contentType string, body []byte, fields []Field) Verdict {
@@ -103,38 +108,47 @@ func errorBody(accept, message, id string) (contentType, body string) {
 	case "text/plain":
 		return "text/plain; charset=utf-8", fmt.Sprintf("%s\nrequest_id: %s\n", message, id)
 	}
-	quoted, err := json.Marshal(message)
+	quoted, err := encode(message)
 	if err != nil { // a string always encodes
 		quoted = []byte(`""`)
 	}
-	return "application/json; charset=utf-8", fmt.Sprintf("{\n  \"message\":%s,\n  \"request_id\":\"%s\"\n}", quoted, id)
+	return contentTypeJSON, fmt.Sprintf("{\n  \"message\":%s,\n  \"request_id\":\"%s\"\n}", quoted, id)
+}
+
+// encode is json.Marshal without the escapes for HTML, so that "<" and "&" reach
+// the client as they were configured.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // preferred picks the media type of an error from an Accept field (RFC 9110,
-// section 12.5.1): the known type of the highest weight, the first of equals,
-// and JSON when nothing known is asked for.
+// section 12.5.1), as Kong does: the type of the highest weight, the first of
+// equals; what is not known counts as JSON.
 func preferred(accept string) string {
 	best, weight := "application/json", 0.0
 	for part := range strings.SplitSeq(accept, ",") {
 		name, params, _ := strings.Cut(part, ";")
-		kind := ""
-		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "application/json", "application/*", "*/*":
-			kind = "application/json"
-		case "text/html", "application/xhtml+xml", "text/*":
-			kind = "text/html"
-		case "application/xml", "text/xml":
-			kind = "application/xml"
-		case "text/plain":
-			kind = "text/plain"
-		default:
+		name = strings.ToLower(strings.TrimSpace(name))
+		if !strings.Contains(name, "/") {
 			continue
 		}
 		if q := quality(params); q > weight {
-			best, weight = kind, q
+			best, weight = name, q
 		}
 	}
-	return best
+	switch best {
+	case "text/html", "application/xml", "text/plain":
+		return best
+	case "text/*":
+		return "text/plain"
+	}
+	return "application/json"
 }
 
 func quality(params string) float64 {

@@ -79,7 +79,8 @@ func (in *Instance) Decode(into any) error {
 	return nil
 }
 
-// Quota admits requests against cluster-wide limits (limiter.Limiter).
+// Quota admits requests against cluster-wide limits (limiter.Limiter). The key
+// may be a piece of the request: Take clones what it keeps.
 type Quota interface {
 	Take(ctx context.Context, limit *limiter.Limit, key string) limiter.Decision
 }

@@ -1,0 +1,153 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/fsm/schema"
+	"github.com/sluicegate/sluice/proxy/plugin"
+)
+
+// collection is a kind of entity as the API sees it. What is special about one is in hooks; everything else
+// follows from its definition.
+type collection struct {
+	*fsm.Definition
+	schema *schema.Schema // Definition.Schema, completed by the hook
+	hooks  hooks
+}
+
+// hooks is what a kind needs beyond its definition. Any of them may be nil.
+type hooks struct {
+	// schema completes the kind's schema.
+	schema func(base *schema.Schema, plugins []*plugin.Definition) *schema.Schema
+	// check judges a valid entity by others that it has to do with.
+	check func(v *fsm.View, entity map[string]any) error
+	// lookups are the query arguments that select by a unique field: its place in Definition.Unique.
+	lookups map[string]int
+}
+
+// hooksOf gives the hooks of a kind.
+func hooksOf(kind string) hooks {
+	switch kind {
+	case "consumers":
+		return hooks{lookups: map[string]int{"custom_id": 1}}
+	case "plugins":
+		return hooks{schema: pluginSchema, check: checkProtocols}
+	}
+	return hooks{}
+}
+
+func newCollection(def *fsm.Definition, plugins []*plugin.Definition) *collection {
+	c := &collection{Definition: def, schema: def.Schema, hooks: hooksOf(def.Kind)}
+	if c.hooks.schema != nil {
+		c.schema = c.hooks.schema(def.Schema, plugins)
+	}
+	return c
+}
+
+// collectionRoutes adds the five shapes of paths that Kong makes of an entity and its references.
+func (a *API) collectionRoutes(rt *router, c *collection) {
+	all := "/" + c.Path
+	one := fmt.Sprintf("%s/{%s}", all, c.Kind)
+	rt.handle(http.MethodGet, all, func(q *request) (*reply, error) { return a.list(q, c, nil) })
+	rt.handle(http.MethodPost, all, func(q *request) (*reply, error) { return a.create(q, c, nil) })
+	a.itemRoutes(rt, one, func(q *request) target { return target{coll: c, key: q.params[0]} })
+	for _, f := range c.Foreign {
+		parent := a.byKind[f.Kind]
+		under := fmt.Sprintf("/%s/{%s}/%s", parent.Path, parent.Kind, f.Nested)
+		owner := func(q *request) *owner { return &owner{coll: parent, key: q.params[0], field: f.Field} }
+		rt.handle(http.MethodGet, under, func(q *request) (*reply, error) { return a.list(q, c, owner(q)) })
+		rt.handle(http.MethodPost, under, func(q *request) (*reply, error) { return a.create(q, c, owner(q)) })
+		a.itemRoutes(rt, fmt.Sprintf("%s/{%s}", under, c.Kind), func(q *request) target {
+			return target{coll: c, key: q.params[1], owner: owner(q)}
+		})
+		a.itemRoutes(rt, one+"/"+f.Field, func(q *request) target {
+			return target{coll: parent, child: &child{coll: c, key: q.params[0], field: f.Field}}
+		})
+	}
+}
+
+func (a *API) itemRoutes(rt *router, pattern string, of func(*request) target) {
+	rt.handle(http.MethodGet, pattern, func(q *request) (*reply, error) { return a.get(q, of(q)) })
+	rt.handle(http.MethodPut, pattern, func(q *request) (*reply, error) { return a.put(q, of(q)) })
+	rt.handle(http.MethodPatch, pattern, func(q *request) (*reply, error) { return a.patch(q, of(q)) })
+	rt.handle(http.MethodDelete, pattern, func(q *request) (*reply, error) { return a.delete(q, of(q)) })
+}
+
+// find gives the entity that a path segment names, by id or by endpoint key, or nil. Entities whose time is
+// over are not there.
+func (c *collection) find(v *fsm.View, key string, now int64) (*fsm.Entity, error) {
+	var e *fsm.Entity
+	switch {
+	case schema.IsUUID(key):
+		e = v.Get(c.Kind, strings.ToLower(key))
+	case c.Key == "":
+		return nil, nil
+	default:
+		if f := c.schema.Field(c.Key); f != nil && f.Custom != nil {
+			if err := f.Custom(key); err != nil {
+				return nil, kongError(codeInvalidUnique, "invalid unique "+c.Key, err.Error(), map[string]any{c.Key: err.Error()})
+			}
+		}
+		e = v.Lookup(c.Kind, key)
+	}
+	if e != nil && e.Expired(now) {
+		return nil, nil
+	}
+	return e, nil
+}
+
+// operation makes the operation that stores an entity, as Insert or Update gave it. expiresAt counts where
+// keep is set; otherwise the entity's own ttl does.
+func (c *collection) operation(verb fsm.Verb, entity map[string]any, now int64, expiresAt int64, keep bool) (fsm.Op, error) {
+	op := fsm.Op{Verb: verb, Kind: c.Kind}
+	op.ID, _ = entity["id"].(string)
+	if c.TTL {
+		if ttl, ok := entity["ttl"].(int64); ok {
+			op.ExpiresAt = now + ttl
+		}
+		if keep {
+			op.ExpiresAt = expiresAt
+		}
+		delete(entity, "ttl") // what is left of it is worked out for every answer
+	}
+	raw, err := encodeJSON(entity)
+	if err != nil {
+		return op, fmt.Errorf("store %s: %w", c.Kind, err)
+	}
+	op.Raw = raw
+	return op, nil
+}
+
+// appendEntity appends an entity as clients see it.
+func (c *collection) appendEntity(b []byte, e *fsm.Entity, now int64) []byte {
+	b = appendPlain(b, e.Raw)
+	if !c.TTL {
+		return b
+	}
+	end := bytes.LastIndexByte(b, '}')
+	if end < 0 {
+		return b
+	}
+	b = append(b[:end], `,"ttl":`...)
+	if e.ExpiresAt == 0 {
+		return append(b, "null}"...)
+	}
+	return append(strconv.AppendInt(b, e.ExpiresAt-now, 10), '}')
+}
+
+// fieldsOf decodes a stored entity.
+func fieldsOf(e *fsm.Entity) (map[string]any, error) {
+	decoder := json.NewDecoder(bytes.NewReader(e.Raw))
+	decoder.UseNumber()
+	var fields map[string]any
+	if err := decoder.Decode(&fields); err != nil {
+		return nil, fmt.Errorf("stored %s %s: %w", e.Kind, e.ID, err)
+	}
+	return fields, nil
+}

@@ -1,0 +1,172 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/fsm"
+)
+
+const (
+	// maxAttempts bounds how often a write is planned anew because others were faster. Every round one
+	// writer gets through, so this many would have to compete for one entity.
+	maxAttempts = 64
+	// maxBackoff bounds the pause after a lost round, which is random so that losers do not meet again.
+	maxBackoff = 50 * time.Millisecond
+
+	maxRequestID = 128
+)
+
+// plan is what a write would do to one view of the configuration.
+type plan struct {
+	ops []fsm.Op // the first one is of the entity that is answered; none: there is nothing to do
+	// coll is the kind of the entity that is answered, nil for none.
+	coll *collection
+	// lost says that a refusal comes from another writer being faster, so that planning anew may help.
+	lost func(*fsm.Error) bool
+}
+
+// commit plans a write, has it applied, and answers when it is served.
+func (a *API) commit(q *request, status int, planner func(v *fsm.View, now int64) (*plan, error)) (*reply, error) {
+	rep := &reply{status: status}
+	wait := q.query.Get("wait")
+	if wait != "" && wait != "all" {
+		return nil, errBadWait
+	}
+	identity, err := q.identify()
+	if err != nil {
+		return nil, err
+	}
+	rep.set(headerRequestID, q.id)
+	ctx, cancel := writeContext(q)
+	defer cancel()
+	p, result, now, err := a.apply(ctx, identity, planner)
+	if err != nil {
+		return rep, err
+	}
+	if result == nil {
+		rep.index = a.view().ConfigIndex()
+		return rep, nil
+	}
+	a.awaitServed(q.Context(), rep, result.Index, wait == "all")
+	rep.index = result.Index
+	if p.coll == nil {
+		return rep, nil
+	}
+	if len(result.Entities) == 0 || result.Entities[0] == nil {
+		return rep, errNotFound // a repeated write, and its entity is gone since
+	}
+	rep.body = p.coll.appendEntity(nil, result.Entities[0], now)
+	return rep, nil
+}
+
+// apply plans and applies until the write is done or refused for good. The result is nil if there was
+// nothing to do.
+func (a *API) apply(ctx context.Context, identity string, planner func(v *fsm.View, now int64) (*plan, error)) (*plan, *fsm.Result, int64, error) {
+	for attempt := range maxAttempts {
+		now := a.now()
+		p, err := planner(a.view(), now)
+		if err != nil || len(p.ops) == 0 {
+			return p, nil, now, err
+		}
+		// Refusals are remembered under the id of a command, so every attempt has its own.
+		command := fsm.NewWrite(identity+"/"+strconv.Itoa(attempt), now, p.ops...)
+		result, err := a.cfg.Cluster.Apply(ctx, command)
+		switch {
+		case err != nil:
+			return nil, nil, now, a.unconfirmed(ctx, err)
+		case result.Err == nil:
+			return p, result, now, nil
+		case p.lost == nil || !p.lost(result.Err):
+			return nil, nil, now, result.Err
+		}
+		if a.catchUp(ctx, result.Index, attempt) != nil {
+			break // out of time; this attempt at least is known not to have happened
+		}
+	}
+	return nil, nil, 0, errContended
+}
+
+// catchUp waits until this node has seen what made a write lose, and then a little longer.
+func (a *API) catchUp(ctx context.Context, index uint64, attempt int) error {
+	if err := a.cfg.Machine.Wait(ctx, index); err != nil {
+		return err
+	}
+	limit := min(time.Millisecond<<min(attempt, 6), maxBackoff)
+	pause := time.NewTimer(rand.N(limit))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// unconfirmed marks the error of a write that this API itself gave up waiting for.
+func (a *API) unconfirmed(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	a.cfg.Logger.Warn("admin write was not confirmed", zap.Error(err))
+	return fmt.Errorf("%w: %w", ErrUnconfirmed, err)
+}
+
+// awaitServed waits until this node, or every live one, serves a change. The change is made whatever comes
+// of it, so nodes that are late are a header and no error.
+func (a *API) awaitServed(ctx context.Context, rep *reply, index uint64, all bool) {
+	ctx, cancel := context.WithTimeout(ctx, servedTimeout)
+	defer cancel()
+	var late []string
+	err := a.cfg.Cluster.WaitServed(ctx, index)
+	if err != nil {
+		late = []string{a.cfg.Cluster.ID()}
+	}
+	if all {
+		var others []string
+		if others, err = a.cfg.Cluster.WaitAll(ctx, index); len(others) > 0 {
+			late = others
+		}
+	}
+	if err != nil {
+		a.cfg.Logger.Warn("change is not served yet", zap.Uint64("index", index), zap.Strings("nodes", late), zap.Error(err))
+		if len(late) == 0 {
+			late = []string{"unknown"}
+		}
+	}
+	if len(late) > 0 {
+		rep.set(headerNotServed, strings.Join(late, ", "))
+	}
+}
+
+// identify gives a write its id, and the identity that the cluster knows it by. The identity covers what is
+// written and where, so that an id used twice by mistake never answers one write with another.
+func (q *request) identify() (string, error) {
+	q.id = q.a.cfg.NewID()
+	if given, ok := q.Header[http.CanonicalHeaderKey(headerRequestID)]; ok {
+		if q.id = given[0]; q.id == "" || len(q.id) > maxRequestID || strings.ContainsFunc(q.id, unprintable) {
+			return "", errBadRequestID
+		}
+	}
+	body, err := json.Marshal(q.body.fields)
+	if err != nil {
+		return "", fmt.Errorf("identify request: %w", err)
+	}
+	h := sha256.New()
+	for _, part := range []string{q.id, q.Method, q.URL.EscapedPath(), string(body)} {
+		fmt.Fprintf(h, "%d %s ", len(part), part)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
+}
+
+func unprintable(r rune) bool { return r <= ' ' || r > '~' }

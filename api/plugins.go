@@ -1,0 +1,62 @@
+package api
+
+import (
+	"slices"
+
+	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/fsm/schema"
+	"github.com/sluicegate/sluice/proxy/plugin"
+)
+
+// pluginSchema lays every plugin's own schema over the plugins entity.
+func pluginSchema(base *schema.Schema, plugins []*plugin.Definition) *schema.Schema {
+	subs := make(map[string]*schema.Schema, len(plugins))
+	for _, p := range plugins {
+		subs[p.Name] = p.Schema
+	}
+	return base.WithSubschemas(subs)
+}
+
+// The messages for a plugin that could never run where it is attached.
+const (
+	msgRouteProtocols   = "must match the associated route's protocols"
+	msgServiceProtocols = "must match the protocols of at least one route pointing to this Plugin's service"
+)
+
+// checkProtocols demands that a plugin has a protocol in common with its route, or with one of its service's
+// routes if there are any.
+func checkProtocols(v *fsm.View, entity map[string]any) error {
+	protocols, _ := entity["protocols"].([]any)
+	common := func(e *fsm.Entity) bool {
+		route, ok := e.Value.(*fsm.Route)
+		return !ok || slices.ContainsFunc(route.Protocols, func(p string) bool { return slices.Contains(protocols, any(p)) })
+	}
+	if id := referenceID(entity, "route"); id != "" {
+		if route := v.Get("routes", id); route != nil && !common(route) {
+			return schema.FieldViolation("protocols", msgRouteProtocols)
+		}
+		return nil
+	}
+	id := referenceID(entity, "service")
+	if id == "" {
+		return nil
+	}
+	routes := 0
+	for route := range v.Referencing("routes", "service", id) {
+		if common(route) {
+			return nil
+		}
+		routes++
+	}
+	if routes > 0 {
+		return schema.FieldViolation("protocols", msgServiceProtocols)
+	}
+	return nil
+}
+
+// referenceID gives the id in a foreign field, or "".
+func referenceID(entity map[string]any, field string) string {
+	reference, _ := entity[field].(map[string]any)
+	id, _ := reference["id"].(string)
+	return id
+}

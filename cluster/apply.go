@@ -1,0 +1,247 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+
+	"github.com/sluicegate/sluice/fsm"
+)
+
+const (
+	// maxWrites bounds the writes that wait on a node, maxApplies those that a
+	// leader has under way.
+	maxWrites  = 1024
+	maxApplies = 4096
+	// A write that found no leader looks again after a time between these, or
+	// when there is one.
+	retryShortest = 20 * time.Millisecond
+	retryLongest  = 250 * time.Millisecond
+)
+
+func newClusterID() (string, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", fmt.Errorf("make a cluster id: %w", err)
+	}
+	return id.String(), nil
+}
+
+// Apply carries out a command on the whole cluster, from any node: the leader
+// commits it, one hop away at most. It does not wait for this node's data plane
+// (WaitServed does).
+//
+// A write is idempotent under its request id, which is made here if the command
+// has none: it is sent again when an answer is lost. Without a leader it is
+// held for Timing.Hold; then the error is a *NoQuorumError. A refusal by the
+// state machine is no error but in the result.
+//
+// Other errors wrap ErrBusy, ErrCommandTooLarge, ErrClosed, ErrOutcomeUnknown or
+// the context's.
+func (n *Node) Apply(ctx context.Context, c *fsm.Command) (*fsm.Result, error) {
+	if c.Type == fsm.CommandWrite && c.RequestID == "" {
+		named := *c
+		named.RequestID = uuid.NewString()
+		c = &named
+	}
+	data, err := encode(c)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case n.writes <- struct{}{}:
+		defer func() { <-n.writes }()
+	default:
+		return nil, ErrBusy
+	}
+	// Limiter entries have no request id: a second one would count twice.
+	w := &write{node: n, data: data, repeatable: c.Type != fsm.CommandLimits, giveUp: time.Now().Add(n.conf.Timing.Hold)}
+	return w.run(ctx)
+}
+
+func encode(c *fsm.Command) ([]byte, error) {
+	data, err := c.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > MaxCommand {
+		return nil, fmt.Errorf("%w: %d bytes, %d are allowed", ErrCommandTooLarge, len(data), MaxCommand)
+	}
+	return data, nil
+}
+
+// write is one command on its way to a leader.
+type write struct {
+	node       *Node
+	data       []byte
+	repeatable bool
+	giveUp     time.Time
+	sent       bool // a leader may have it
+	lost       bool // a connection failed: the next one is dialled anew
+}
+
+func (w *write) run(ctx context.Context) (*fsm.Result, error) {
+	for {
+		moved := w.node.leaderMoved.wait()
+		result, err := w.try(ctx)
+		switch {
+		case err == nil:
+			return result, nil
+		case ctx.Err() != nil:
+			return nil, w.unknown(context.Cause(ctx))
+		case w.node.ctx.Err() != nil:
+			return nil, w.unknown(ErrClosed)
+		case errors.Is(err, ErrCommandTooLarge):
+			return nil, err
+		case w.sent && !w.repeatable:
+			return nil, w.unknown(err)
+		case time.Now().After(w.giveUp):
+			return nil, w.noLeader(ctx, err)
+		}
+		w.pause(ctx, moved)
+	}
+}
+
+// try gives the command to the leader, here or elsewhere, once.
+func (w *write) try(ctx context.Context) (*fsm.Result, error) {
+	n := w.node
+	if n.IsLeader() {
+		result, err := n.applyLocal(ctx, w.data)
+		w.sent = w.sent || errors.Is(err, ErrOutcomeUnknown)
+		return result, err
+	}
+	leader := n.leaderID()
+	if leader == "" || leader == n.id {
+		return nil, ErrNoLeader
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.conf.Timing.Call)
+	defer cancel()
+	result, sent, err := n.client.apply(ctx, leader, n.dir.address(leader), w.data, w.lost)
+	if err != nil {
+		w.sent, w.lost = w.sent || sent, true
+	}
+	return result, err
+}
+
+func (w *write) pause(ctx context.Context, moved <-chan struct{}) {
+	t := time.NewTimer(retryShortest + rand.N(retryLongest-retryShortest))
+	defer t.Stop()
+	select {
+	case <-moved:
+	case <-t.C:
+	case <-ctx.Done():
+	case <-w.node.ctx.Done():
+	}
+}
+
+// unknown marks an error of a write that may have been carried out.
+func (w *write) unknown(err error) error {
+	if !w.sent || errors.Is(err, ErrOutcomeUnknown) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+}
+
+// noLeader is the end of a write that was held in vain.
+func (w *write) noLeader(ctx context.Context, last error) error {
+	if w.node.HasLeader() {
+		return w.unknown(fmt.Errorf("the leader did not answer: %w", last))
+	}
+	e := w.node.noQuorum(ctx)
+	e.Sent = w.sent
+	return e
+}
+
+// ApplyLocal carries out a command if this node leads; ErrNotLeader otherwise.
+// ErrOutcomeUnknown is wrapped when leadership was lost on the way.
+func (n *Node) ApplyLocal(ctx context.Context, c *fsm.Command) (*fsm.Result, error) {
+	data, err := encode(c)
+	if err != nil {
+		return nil, err
+	}
+	return n.applyLocal(ctx, data)
+}
+
+func (n *Node) applyLocal(ctx context.Context, data []byte) (*fsm.Result, error) {
+	if !n.IsLeader() || n.conf.Machine.ClusterID() == "" {
+		return nil, ErrNotLeader // or not yet: a cluster's first command is its id
+	}
+	return n.commit(ctx, data)
+}
+
+// commit gives a command to raft and waits until it is applied here.
+func (n *Node) commit(ctx context.Context, data []byte) (*fsm.Result, error) {
+	done, err := n.applies.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var future raft.ApplyFuture
+	err = n.await(ctx, func() raft.Future {
+		future = n.raft.Apply(data, n.conf.Timing.Call)
+		return future
+	})
+	switch {
+	case err == nil:
+		return future.Response().(*fsm.Result), nil
+	case errors.Is(err, raft.ErrRaftShutdown):
+		return nil, ErrClosed
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return nil, fmt.Errorf("%w: %w", ErrNotLeader, err)
+	case errors.Is(err, raft.ErrLeadershipLost):
+		return nil, fmt.Errorf("%w: %w: %w", ErrNotLeader, ErrOutcomeUnknown, err)
+	}
+	return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+}
+
+// applies knows which applies are under way, and counts them.
+type applies struct {
+	mu      sync.Mutex
+	next    uint64
+	started map[uint64]time.Time
+	count   uint64
+	total   time.Duration
+}
+
+func newApplies() *applies { return &applies{started: map[uint64]time.Time{}} }
+
+func (a *applies) begin() (done func(), err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.started) >= maxApplies {
+		return nil, ErrBusy
+	}
+	a.next++
+	id, start := a.next, time.Now()
+	a.started[id] = start
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.started, id)
+		a.count++
+		a.total += time.Since(start)
+	}, nil
+}
+
+// oldest is how long the oldest apply has taken so far.
+func (a *applies) oldest() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var age time.Duration
+	for _, start := range a.started {
+		age = max(age, time.Since(start))
+	}
+	return age
+}
+
+func (a *applies) sums() (count uint64, total time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.count, a.total
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/cluster"
+	"github.com/sluicegate/sluice/internal/config"
+)
+
+const (
+	// stopTimeout bounds a graceful stop: the requests in flight, the leases,
+	// the cluster, each within its own share.
+	stopTimeout  = 25 * time.Second
+	drainTimeout = 10 * time.Second
+	leaseTimeout = 2 * time.Second
+	leaveTimeout = 15 * time.Second
+
+	// renewEvery is how often a running node looks at its certificates' age.
+	renewEvery = 12 * time.Hour
+)
+
+// runNode runs a node until a signal, or until it has left its cluster.
+func runNode(ctx context.Context, cfg *config.Config, stderr io.Writer) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	logs := make(chan os.Signal, 4)
+	signal.Notify(logs, syscall.SIGHUP, syscall.SIGUSR1)
+	defer signal.Stop(logs)
+
+	g, err := openGateway(ctx, cfg)
+	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // asked to stop before it had started
+		}
+		return err
+	}
+	fmt.Fprintln(stderr, g.summary())
+	g.wait(ctx, logs)
+	stop() // from here on a second signal ends the process at once
+	if g.leaving.Load() {
+		<-g.left // a signal meanwhile must not stop the parts under it
+	}
+	g.log.Info("stopping")
+	if err := g.close(); err != nil {
+		return fmt.Errorf("stopped, but not cleanly: %w", err)
+	}
+	return g.leaveErr
+}
+
+// wait returns when the node is to stop.
+func (g *gateway) wait(ctx context.Context, logs <-chan os.Signal) {
+	renew := time.NewTicker(renewEvery)
+	defer renew.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.left:
+			return
+		case <-renew.C:
+			g.reloadCertificates()
+		case sig := <-logs:
+			if err := g.files.Reopen(); err != nil {
+				g.log.Error("a log file could not be reopened", zap.Error(err))
+			}
+			if sig == syscall.SIGHUP {
+				g.reloadCertificates()
+			}
+		}
+	}
+}
+
+func (g *gateway) reloadCertificates() {
+	for _, source := range g.certs {
+		if err := source.Reload(); err != nil {
+			g.log.Error("certificates could not be read again; the old ones stay", zap.Error(err))
+		}
+	}
+}
+
+// close stops every part in the reverse order of starting.
+func (g *gateway) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	var errs []error
+	for _, stop := range slices.Backward(g.closers) {
+		errs = append(errs, stop(ctx))
+	}
+	g.closers = nil
+	return errors.Join(errs...)
+}
+
+// drainProxy lets the requests in flight end; those that take too long are cut,
+// which is no fault of the node.
+func (g *gateway) drainProxy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	err := g.proxy.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		g.log.Warn("requests were cut", zap.Duration("after", drainTimeout))
+		return nil
+	}
+	return err
+}
+
+// giveLeasesBack closes the limiter. What does not get through in time, for
+// lack of a leader, stays lost until its window ends: never admitted twice.
+func (g *gateway) giveLeasesBack(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+	defer cancel()
+	err := g.limiter.Close(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		g.log.Warn("leases could not be given back: they are lost until their windows end")
+		return nil
+	}
+	return err
+}
+
+// leave gives up the membership and has the process end. It refuses, and
+// changes nothing, where it can see that the node could not be taken out. Leases
+// go back through the cluster, so the proxy stops first, and from then on the
+// process ends in any case.
+func (g *gateway) leave() error {
+	if !g.leaving.CompareAndSwap(false, true) {
+		return errLeaving
+	}
+	if err := g.canLeave(); err != nil {
+		g.leaving.Store(false)
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout+leaseTimeout+leaveTimeout)
+	defer cancel()
+	defer close(g.left)
+	if g.proxy != nil {
+		g.leaveErr = g.drainProxy(ctx)
+	}
+	g.leaveErr = errors.Join(g.leaveErr, g.giveLeasesBack(ctx))
+	if err := g.node.Leave(ctx); err != nil {
+		g.leaveErr = fmt.Errorf("the node stops and is still a member of its cluster: %w", err)
+	}
+	return g.leaveErr
+}
+
+func (g *gateway) canLeave() error {
+	switch {
+	case !g.node.HasLeader():
+		return errNoLeader
+	case g.node.Voters() == 1 && g.node.IsLeader():
+		return cluster.ErrLastVoter
+	}
+	return nil
+}

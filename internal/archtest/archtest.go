@@ -1,0 +1,73 @@
+// Package archtest keeps the floors of the module: a package imports only
+// packages of lower floors, and on its own floor only the folder it lies in or
+// one that lies in it (fsm/schema/entities and fsm/schema). It has no use
+// outside its own test.
+package archtest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// floor is one row of the table: the packages whose path, without the
+// module's, matches pattern. A pattern ending in /* matches every package
+// below, and not the folder itself.
+type floor struct {
+	pattern string
+	level   int
+}
+
+// floors is the whole house. A new package outside these patterns must be
+// added here, which is the moment to think about where it belongs.
+func floors() []floor {
+	return []floor{
+		{"fsm/schema", 0}, {"fsm/schema/*", 0}, {"limiter", 0}, {"internal/*", 0},
+		{"fsm", 1},
+		{"proxy/plugin", 2}, {"proxy/plugin/*", 2}, {"proxy/router", 2}, {"proxy/upstream", 2},
+		{"proxy/plugins/*", 3},
+		{"proxy", 4}, {"cluster", 4}, {"cluster/*", 4},
+		{"api", 5},
+		{"cmd/sluice", 6},
+	}
+}
+
+// check gives one sentence for each import that is not of a lower floor, and
+// for each package that is on no floor, sorted. imports maps a package to those
+// it imports, both without the module's path.
+func check(floors []floor, imports map[string][]string) []string {
+	var faults []string
+	for pkg, list := range imports {
+		from, ok := levelOf(floors, pkg)
+		if !ok {
+			faults = append(faults, fmt.Sprintf("%s is on no floor: add it to the table", pkg))
+			continue
+		}
+		for _, imported := range list {
+			to, ok := levelOf(floors, imported)
+			switch {
+			case !ok: // reported for the package itself
+			case to == from && !nested(pkg, imported):
+				faults = append(faults, fmt.Sprintf("%s imports %s, its sibling on floor %d", pkg, imported, from))
+			case to > from:
+				faults = append(faults, fmt.Sprintf("%s on floor %d imports %s on floor %d", pkg, from, imported, to))
+			}
+		}
+	}
+	slices.Sort(faults)
+	return faults
+}
+
+func nested(a, b string) bool {
+	return strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
+}
+
+func levelOf(floors []floor, pkg string) (int, bool) {
+	for _, f := range floors {
+		below, wild := strings.CutSuffix(f.pattern, "/*")
+		if pkg == f.pattern || wild && strings.HasPrefix(pkg, below+"/") {
+			return f.level, true
+		}
+	}
+	return 0, false
+}

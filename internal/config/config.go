@@ -1,0 +1,128 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// File is the settings file that was read, or "".
+func (c *Config) File() string { return c.file }
+
+// Values gives every setting with its value and origin, in the table's order.
+func (c *Config) Values() []*Value { return slices.Clone(c.order) }
+
+// Notes gives what the log should say once about the settings: variables and
+// keys that set nothing, and parts of values that mean nothing.
+func (c *Config) Notes() []string {
+	var notes []string
+	if len(c.unused) > 0 {
+		notes = append(notes, "set for Kong and not used by Sluice: "+strings.Join(c.unused, ", "))
+	}
+	if len(c.unknown) > 0 {
+		notes = append(notes, "not known to Kong or Sluice: "+strings.Join(c.unknown, ", "))
+	}
+	for _, v := range c.order {
+		if place, ok := v.parsed.(LogPlace); ok && place.Ignored != "" {
+			notes = append(notes, fmt.Sprintf("%s: %q after the path means nothing here", v.Name, place.Ignored))
+		}
+	}
+	return notes
+}
+
+// ProxyListen gives the addresses for clients; none if off.
+func (c *Config) ProxyListen() []Listener { return c.listen("proxy_listen") }
+
+// AdminListen gives the addresses of the Admin API; none if off.
+func (c *Config) AdminListen() []Listener { return c.listen("admin_listen") }
+
+// ClusterListen is the host:port of the cluster port.
+func (c *Config) ClusterListen() string { return c.text("cluster_listen") }
+
+// ClusterAdvertise is the host:port under which others reach ClusterListen, ""
+// if it follows from that.
+func (c *Config) ClusterAdvertise() string { return c.text("cluster_advertise") }
+
+// Join gives the other nodes' cluster addresses.
+func (c *Config) Join() []string { return c.list("join") }
+
+// Expect is how many nodes form a new cluster; 0: none is formed by meeting.
+func (c *Config) Expect() int { return value[int](c, "expect") }
+
+// MaxVoters is how many nodes vote at most.
+func (c *Config) MaxVoters() int { return value[int](c, "max_voters") }
+
+// InsecureCluster allows a ClusterListen that other hosts reach.
+func (c *Config) InsecureCluster() bool { return value[bool](c, "insecure_cluster") }
+
+// NodeName is the node's name; the host's if unset.
+func (c *Config) NodeName() string {
+	if name := c.text("node_name"); name != "" {
+		return name
+	}
+	if host, err := os.Hostname(); err == nil && host != "" {
+		return host
+	}
+	return "node"
+}
+
+// DataDir is the directory of everything the node keeps.
+func (c *Config) DataDir() string { return c.text("data_dir") }
+
+// LogLevel is one of Kong's level names.
+func (c *Config) LogLevel() string { return c.text("log_level") }
+
+// ProxyAccessLog, ProxyErrorLog, AdminAccessLog and AdminErrorLog give a path,
+// or "" for off; relative ones are made absolute under DataDir.
+func (c *Config) ProxyAccessLog() string { return c.logPath("proxy_access_log") }
+
+// ProxyErrorLog: see ProxyAccessLog.
+func (c *Config) ProxyErrorLog() string { return c.logPath("proxy_error_log") }
+
+// AdminAccessLog: see ProxyAccessLog.
+func (c *Config) AdminAccessLog() string { return c.logPath("admin_access_log") }
+
+// AdminErrorLog: see ProxyAccessLog.
+func (c *Config) AdminErrorLog() string { return c.logPath("admin_error_log") }
+
+// TrustedIPs gives the networks of trusted proxies.
+func (c *Config) TrustedIPs() []netip.Prefix { return value[[]netip.Prefix](c, "trusted_ips") }
+
+// RealIPHeader names the header with the client's address.
+func (c *Config) RealIPHeader() string { return c.text("real_ip_header") }
+
+// RealIPRecursive: see the setting.
+func (c *Config) RealIPRecursive() bool { return value[bool](c, "real_ip_recursive") }
+
+// Headers gives Kong's names of headers and header groups for responses.
+func (c *Config) Headers() []string { return c.list("headers") }
+
+// ProxyCertificates gives certificate and key files in pairs; none: self-made.
+func (c *Config) ProxyCertificates() (certs, keys []string) {
+	return c.list("ssl_cert"), c.list("ssl_cert_key")
+}
+
+// AdminCertificates is ProxyCertificates for the Admin API.
+func (c *Config) AdminCertificates() (certs, keys []string) {
+	return c.list("admin_ssl_cert"), c.list("admin_ssl_cert_key")
+}
+
+func value[T any](c *Config, name string) T {
+	v, _ := c.values[name].parsed.(T)
+	return v
+}
+
+func (c *Config) text(name string) string       { return value[string](c, name) }
+func (c *Config) list(name string) []string     { return value[[]string](c, name) }
+func (c *Config) listen(name string) []Listener { return value[[]Listener](c, name) }
+
+func (c *Config) logPath(name string) string {
+	path := value[LogPlace](c, name).Path
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(c.DataDir(), path)
+}

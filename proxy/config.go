@@ -1,0 +1,159 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/proxy/plugin"
+)
+
+// Errors of the package, found with errors.Is.
+var (
+	// ErrConfig is wrapped by every refusal of New.
+	ErrConfig = errors.New("proxy configuration")
+	// ErrStopped is answered to who waits for a configuration of a proxy that
+	// has been shut down.
+	ErrStopped = errors.New("proxy is shut down")
+)
+
+// Defaults of Config's limits. They are nginx's, as Kong ships it, except for
+// the size of a head, where nginx has 4 buffers of 8 KiB.
+const (
+	DefaultMaxHeadBytes      = 64 << 10
+	DefaultReadHeaderTimeout = 60 * time.Second
+	DefaultIdleTimeout       = 75 * time.Second
+	DefaultBodyTimeout       = 60 * time.Second
+	DefaultSendTimeout       = 60 * time.Second
+	DefaultVersion           = "3.9.1"
+)
+
+// Machine is the part of the state machine that the proxy reads.
+type Machine interface {
+	// View gives the newest configuration, which never changes.
+	View() *fsm.View
+	// Changed is closed at the next change; taken before View, no change is
+	// missed.
+	Changed() <-chan struct{}
+}
+
+// Listener is one address that clients connect to (an item of Kong's
+// proxy_listen).
+type Listener struct {
+	// Address is host:port; port 0 picks a free one, see Proxy.Addrs.
+	Address string
+	// TLS makes it an HTTPS listener.
+	TLS bool
+	// HTTP2 offers HTTP/2: by ALPN with TLS, with prior knowledge (h2c) without.
+	HTTP2 bool
+}
+
+// Config is what a proxy is made of. Zero values mean the defaults named here.
+type Config struct {
+	// Listen has at least one listener.
+	Listen []Listener
+	// Certificate picks the certificate of a TLS handshake; required when a
+	// listener has TLS.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+	// Machine is where the configuration comes from; required.
+	Machine Machine
+	// Env is what plugin instances are given; required.
+	Env *plugin.Env
+
+	// TrustedIPs are the peers whose X-Forwarded-* fields are believed (Kong's
+	// trusted_ips). None: nobody's.
+	TrustedIPs []netip.Prefix
+	// RealIPHeader is the field in which a trusted peer names the client (Kong's
+	// real_ip_header, default X-Real-IP).
+	RealIPHeader string
+	// RealIPRecursive takes the last address in the field that is not trusted
+	// itself, instead of the last one (Kong's real_ip_recursive).
+	RealIPRecursive bool
+
+	// Headers lists the fields added to answers (Kong's headers): the groups
+	// server_tokens and latency_tokens, single names, or off. nil means
+	// server_tokens, latency_tokens and X-Kong-Request-Id.
+	Headers []string
+	// HeadersUpstream lists the fields added to requests (Kong's
+	// headers_upstream): X-Kong-Request-Id, the default for nil, or off.
+	HeadersUpstream []string
+	// Version is what Server and Via name, as kong/<Version>; default
+	// DefaultVersion.
+	Version string
+
+	// AccessLog gets one line for each request in Kong's default format. It is
+	// written by one goroutine, in batches of whole lines. nil: no access log.
+	AccessLog io.Writer
+	// Logger gets what goes wrong; nil: nothing is logged.
+	Logger *zap.Logger
+	// Metrics is where the proxy's own metrics are registered; nil: nowhere.
+	Metrics prometheus.Registerer
+
+	// MaxHeadBytes bounds a request's line and header, default 64 KiB; more is
+	// answered with 431. MaxBodyBytes bounds a request's body (nginx's
+	// client_max_body_size), more is 413; 0 is no bound, as in Kong.
+	MaxHeadBytes int
+	MaxBodyBytes int64
+	// ReadHeaderTimeout is for a whole head, IdleTimeout for the next request
+	// on a connection, BodyTimeout and SendTimeout are between two reads of a
+	// request's body and two writes of an answer. Defaults: 60, 75, 60, 60 s.
+	ReadHeaderTimeout time.Duration
+	IdleTimeout       time.Duration
+	BodyTimeout       time.Duration
+	SendTimeout       time.Duration
+
+	// UpstreamRoots verify services with tls_verify on; nil: the system's.
+	UpstreamRoots *x509.CertPool
+}
+
+// complete gives the configuration with its defaults, or why it cannot be used.
+func (c Config) complete() (Config, error) {
+	switch {
+	case c.Machine == nil:
+		return c, fmt.Errorf("%w: no state machine", ErrConfig)
+	case c.Env == nil:
+		return c, fmt.Errorf("%w: no plugin environment", ErrConfig)
+	case len(c.Listen) == 0:
+		return c, fmt.Errorf("%w: no address to listen on", ErrConfig)
+	}
+	for _, l := range c.Listen {
+		if _, _, err := net.SplitHostPort(l.Address); err != nil {
+			return c, fmt.Errorf("%w: listen address %q: %w", ErrConfig, l.Address, err)
+		}
+		if l.TLS && c.Certificate == nil {
+			return c, fmt.Errorf("%w: listener %s has TLS, but there is no certificate", ErrConfig, l.Address)
+		}
+	}
+	setDefault(&c.RealIPHeader, "X-Real-Ip")
+	if strings.EqualFold(c.RealIPHeader, "proxy_protocol") {
+		return c, fmt.Errorf("%w: real_ip_header proxy_protocol is not supported", ErrConfig)
+	}
+	setDefault(&c.Version, DefaultVersion)
+	setDefault(&c.MaxHeadBytes, DefaultMaxHeadBytes)
+	setDefault(&c.ReadHeaderTimeout, DefaultReadHeaderTimeout)
+	setDefault(&c.IdleTimeout, DefaultIdleTimeout)
+	setDefault(&c.BodyTimeout, DefaultBodyTimeout)
+	setDefault(&c.SendTimeout, DefaultSendTimeout)
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	return c, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

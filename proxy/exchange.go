@@ -1,0 +1,138 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/sluicegate/sluice/proxy/plugin"
+	"github.com/sluicegate/sluice/proxy/router"
+	"github.com/sluicegate/sluice/proxy/upstream"
+)
+
+// front is the connection side of one exchange: how a request came in and how
+// its answer goes out. One implementation sits on net/http; everything else in
+// this package knows only this interface and the exchange.
+//
+// An answer is any number of interim calls, then sendHead, then write and flush
+// as needed, then sendTrailer; or upgrade instead of sendHead. All but stopBody
+// are called by the exchange's goroutine.
+type front interface {
+	// interim sends a 1xx answer other than 100 and 101.
+	interim(status int, h http.Header)
+	// sendHead sends the status and the fields of the answer; without
+	// Content-Length the front frames the body itself. It may be held back until
+	// write or flush.
+	sendHead(status int, h http.Header)
+	write(p []byte) error
+	flush() error
+	sendTrailer(h http.Header)
+	// upgrade sends a 101 with these fields and gives the connection. A read
+	// or write of it waits for no longer than idle; the error wraps
+	// upstream.ErrTimeout then.
+	upgrade(h http.Header, idle time.Duration) (clientTunnel, error)
+	// abort makes the client see that the answer is cut: the connection (HTTP/2:
+	// the stream) is broken off when the exchange ends.
+	abort()
+
+	// streamBody says that the body will be read while the answer is written.
+	streamBody()
+	// stopBody makes reads of the request's body fail, the pending one too.
+	// Safe for concurrent use.
+	stopBody()
+	// bodyRead is how many bytes of the body were read; valid when no one reads.
+	bodyRead() int64
+	// trailer gives the request's trailer once the body has ended.
+	trailer() http.Header
+
+	// portText is the listener's port.
+	portText() string
+}
+
+// clientTunnel is a client's connection after a switch of protocols.
+type clientTunnel interface {
+	io.ReadWriter
+	// CloseWrite tells the client that nothing more follows; cut closes the
+	// connection at once and is safe for concurrent use.
+	CloseWrite() error
+	cut()
+}
+
+// exchange is a plugin.Exchange with what the core keeps about it. It is reused
+// for one request after the other.
+type exchange struct {
+	plugin.Exchange
+
+	proxy    *Proxy
+	front    front
+	snapshot *snapshot
+	route    *route // nil when nothing matched
+	match    router.Match
+	// trusted says that the peer is in trusted_ips.
+	trusted bool
+	// upgrade is the protocol that the client asks to switch to.
+	upgrade string
+	// expect says that the client waits for 100 before it sends the body.
+	expect bool
+
+	// chosen holds the instances that were selected, in the order of the chain.
+	chosen []*instance
+	// filtersBody says that one of them has a body filter.
+	filtersBody bool
+
+	// received are the fields as the client sent them, requestFields and
+	// responseFields what Request.Header and Response.Header edit.
+	received, requestFields, responseFields fields
+	upstream                                upstream.Request
+	whole                                   []byte // a request body that was read whole
+
+	// streaming says that the answer comes from the service, headSent that the
+	// client has been given a status.
+	streaming, headSent bool
+	bodySent            int64
+	// requestSize is the size of the request's head.
+	requestSize int64
+	// shard spreads counters over cache lines: an exchange is reused by the
+	// same processor most of the time.
+	shard uint32
+}
+
+func newExchange(p *Proxy) *exchange {
+	x := &exchange{proxy: p, shard: p.shards.Add(1) % counterShards}
+	x.requestFields.h = http.Header{}
+	x.responseFields.h = http.Header{}
+	return x
+}
+
+// maxKeptWhole keeps a rare large body from staying in memory.
+const maxKeptWhole = 16 << 10
+
+// reset makes the exchange ready for another request.
+func (x *exchange) reset() {
+	x.Exchange.Reset()
+	clear(x.requestFields.h)
+	clear(x.responseFields.h)
+	clear(x.chosen)
+	kept := exchange{
+		Exchange: x.Exchange, proxy: x.proxy, shard: x.shard, chosen: x.chosen[:0],
+		requestFields: x.requestFields, responseFields: x.responseFields,
+	}
+	if cap(x.whole) <= maxKeptWhole {
+		kept.whole = x.whole[:0]
+	}
+	*x = kept
+}
+
+// newRequestID gives 32 hex digits of 128 random bits, so that ids of many
+// nodes never meet.
+func newRequestID() string {
+	var random [16]byte
+	binary.LittleEndian.PutUint64(random[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(random[8:], rand.Uint64())
+	var text [32]byte
+	hex.Encode(text[:], random[:])
+	return string(text[:])
+}

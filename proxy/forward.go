@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/proxy/upstream"
+)
+
+// Errors of reading a request's body; fronts wrap them.
+var (
+	errBodyTooLarge = errors.New("request body is larger than allowed")
+	errBodyTimeout  = errors.New("request body stalls")
+)
+
+// maxWhole is the largest body that is read before the service is asked: it
+// can be sent with the head in one write, and a second time.
+const maxWhole = 64 << 10
+
+// forward asks the service and relays its answer.
+func (x *exchange) forward() {
+	if err := x.prepareUpstream(); err != nil {
+		x.failed(err)
+		return
+	}
+	x.Times.UpstreamStarted = time.Now()
+	resp, err := x.proxy.client.Do(x.Context(), &x.upstream)
+	if err != nil {
+		x.failed(err)
+		return
+	}
+	defer resp.Close()
+	x.Times.UpstreamAnswered = time.Now()
+	x.Response.Status, x.Response.UpstreamStatus = resp.Status, resp.Status
+	if resp.Tunnel != nil {
+		x.tunnel(resp)
+		return
+	}
+	x.relay(resp)
+}
+
+// prepareUpstream makes the request that is sent.
+func (x *exchange) prepareUpstream() error {
+	r, u := x.route, &x.Upstream
+	q := &x.upstream
+	*q = upstream.Request{
+		Target: r.target, Timeouts: r.timeouts, Retries: r.retries,
+		Method: u.Method, URI: u.Path, Authority: u.HostHeader, Header: x.Request.Header,
+		Upgrade: x.upgrade, Interim: x.front.interim,
+	}
+	// A plugin may have chosen another target.
+	q.Host, q.Port, q.TLS = u.Host, u.Port, u.Scheme == "https"
+	if u.HasQuery {
+		q.URI = u.Path + "?" + u.Query
+	}
+	x.setForwarded()
+	if x.Request.Body == nil {
+		x.Request.Header.Del("Expect")
+		return nil
+	}
+	return x.prepareBody(q)
+}
+
+// prepareBody reads a small body, unless the route wants it streamed, and
+// arranges for a large one to be streamed.
+func (x *exchange) prepareBody(q *upstream.Request) error {
+	length := x.Request.ContentLength
+	if x.route.entity.RequestBuffering && 0 <= length && length <= maxWhole {
+		x.Request.Header.Del("Expect") // reading the body has answered it
+		if int64(cap(x.whole)) < length {
+			x.whole = make([]byte, length)
+		}
+		x.whole = x.whole[:length]
+		if _, err := io.ReadFull(x.Request.Body, x.whole); err != nil {
+			return fmt.Errorf("%w: %w", upstream.ErrBody, err)
+		}
+		q.Whole = x.whole
+		return nil
+	}
+	x.front.streamBody()
+	q.Body, q.ContentLength = x.Request.Body, length
+	q.StopBody, q.Trailer = x.front.stopBody, x.front.trailer
+	if q.Expect = x.expect && !q.HTTP2; !q.Expect {
+		x.Request.Header.Del("Expect")
+	}
+	return nil
+}
+
+// failed answers for a service that did not.
+func (x *exchange) failed(err error) {
+	status, message := http.StatusBadGateway, ""
+	switch {
+	case x.gone():
+		x.Response.Status = statusClientGone
+		x.front.abort()
+		return
+	case errors.Is(err, errBodyTooLarge):
+		status = http.StatusRequestEntityTooLarge
+	case errors.Is(err, errBodyTimeout):
+		status = http.StatusRequestTimeout
+	case errors.Is(err, upstream.ErrBody):
+		status = http.StatusBadRequest
+	case errors.Is(err, upstream.ErrResolve):
+		status, message = http.StatusServiceUnavailable, "name resolution failed"
+	case errors.Is(err, upstream.ErrTimeout):
+		status = http.StatusGatewayTimeout
+	case errors.Is(err, upstream.ErrRequest):
+		status = http.StatusInternalServerError
+	}
+	x.proxy.log.Warn("service did not answer", zap.String("request_id", x.Request.ID), zap.Int("status", status),
+		zap.String("host", x.Upstream.Host), zap.Int("port", x.Upstream.Port), zap.Error(err))
+	clear(x.responseFields.h)
+	if x.Request.Header.Get("Accept") == "" {
+		// nginx's errors go by the request's own type then, and are plain text
+		// without one. The request is not sent any more.
+		kind := x.Request.Header.Get("Content-Type")
+		if kind == "" {
+			kind = "text/plain"
+		}
+		x.Request.Header.Set("Accept", kind)
+	}
+	x.Error(status, message)
+	x.answer()
+}

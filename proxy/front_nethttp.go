@@ -1,0 +1,261 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// httpFront serves one listener with net/http: HTTP/1.1, and HTTP/2 where it is
+// on. Nothing outside the front_nethttp files knows net/http's server.
+type httpFront struct {
+	proxy    *Proxy
+	listener net.Listener
+	server   *http.Server
+	scheme   string
+	port     uint16
+	portStr  string
+	serving  sync.WaitGroup
+}
+
+func newHTTPFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
+	f := &httpFront{proxy: p, scheme: "http"}
+	if addr, ok := ln.Addr().(*net.TCPAddr); ok {
+		f.port = uint16(addr.Port)
+	}
+	f.portStr = strconv.Itoa(int(f.port))
+	f.listener = &countingListener{Listener: ln, counts: &p.conns}
+	f.server = &http.Server{
+		Handler:                      f,
+		DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout:            p.cfg.ReadHeaderTimeout,
+		IdleTimeout:                  p.cfg.IdleTimeout,
+		MaxHeaderBytes:               p.cfg.MaxHeadBytes,
+		BaseContext:                  func(net.Listener) context.Context { return p.ctx },
+		ConnState:                    connState,
+		ErrorLog:                     zap.NewStdLog(p.log.WithOptions(zap.IncreaseLevel(zap.DebugLevel))),
+		Protocols:                    new(http.Protocols),
+	}
+	f.server.Protocols.SetHTTP1(true)
+	if l.TLS {
+		f.scheme = "https"
+		f.server.Protocols.SetHTTP2(l.HTTP2)
+		f.server.TLSConfig = &tls.Config{GetCertificate: p.cfg.Certificate, MinVersion: tls.VersionTLS12}
+	} else {
+		f.server.Protocols.SetUnencryptedHTTP2(l.HTTP2)
+	}
+	return f
+}
+
+// start serves in a goroutine that ends with drain or close.
+func (f *httpFront) start() {
+	f.serving.Go(func() {
+		var err error
+		if f.scheme == "https" {
+			err = f.server.ServeTLS(f.listener, "", "")
+		} else {
+			err = f.server.Serve(f.listener)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			f.proxy.log.Error("listener has failed", zap.String("address", f.listener.Addr().String()), zap.Error(err))
+		}
+	})
+}
+
+// drain takes no more connections and waits for the requests in flight.
+func (f *httpFront) drain(ctx context.Context) error {
+	if err := f.server.Shutdown(ctx); err != nil {
+		return fmt.Errorf("drain %s: %w", f.listener.Addr(), err)
+	}
+	return nil
+}
+
+// close closes what drain has left.
+func (f *httpFront) close() error {
+	err := f.server.Close()
+	f.serving.Wait()
+	if err != nil {
+		return fmt.Errorf("close %s: %w", f.listener.Addr(), err)
+	}
+	return nil
+}
+
+// ServeHTTP makes an exchange of one request.
+func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rawPath, query, hasQuery, ok := splitTarget(r.RequestURI)
+	switch {
+	case r.Method == http.MethodConnect:
+		http.Error(w, "", http.StatusMethodNotAllowed) // nginx: this is no forward proxy
+		return
+	case !ok:
+		http.Error(w, "", http.StatusBadRequest)
+		return
+	}
+	x := f.proxy.exchanges.Get().(*exchange)
+	h := &httpExchange{front: f, w: w, r: r, control: http.NewResponseController(w)}
+	x.front = h
+	x.SetContext(r.Context())
+	q := &x.Request
+	q.Method, q.Scheme, q.Host, q.TLS = r.Method, f.scheme, r.Host, r.TLS
+	q.RawPath, q.Query, q.HasQuery = rawPath, query, hasQuery
+	q.ProtoMajor, q.ProtoMinor = r.ProtoMajor, r.ProtoMinor
+	x.Listener = f.port
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		x.Peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+	}
+	x.received.h = r.Header
+	copyFields(x.requestFields.h, r.Header)
+	if r.Body != http.NoBody && r.ContentLength != 0 {
+		h.body = &clientBody{exchange: h, limit: f.proxy.cfg.MaxBodyBytes, timeout: f.proxy.cfg.BodyTimeout}
+		q.Body, q.ContentLength = h.body, r.ContentLength
+	}
+	f.proxy.serve(x)
+	h.end()
+	x.reset()
+	f.proxy.exchanges.Put(x)
+	if h.aborted {
+		panic(http.ErrAbortHandler) // net/http's way to break off an answer
+	}
+}
+
+// splitTarget splits a request target in origin form or absolute form (RFC
+// 9112, section 3.2).
+func splitTarget(target string) (path, query string, hasQuery, ok bool) {
+	if !strings.HasPrefix(target, "/") {
+		_, rest, absolute := strings.Cut(target, "://")
+		if !absolute {
+			return "", "", false, false
+		}
+		i := strings.IndexAny(rest, "/?")
+		switch {
+		case i < 0:
+			target = "/"
+		case rest[i] == '?':
+			target = "/" + rest[i:]
+		default:
+			target = rest[i:]
+		}
+	}
+	target, _, _ = strings.Cut(target, "#")
+	path, query, hasQuery = strings.Cut(target, "?")
+	return path, query, hasQuery, true
+}
+
+// httpExchange is the front of one exchange on net/http.
+type httpExchange struct {
+	front   *httpFront
+	w       http.ResponseWriter
+	r       *http.Request
+	control *http.ResponseController
+	body    *clientBody // nil without one
+	// duplex says that the body may be read after the answer has begun.
+	duplex  bool
+	aborted bool
+	// writeUntil is the deadline in force for writes to the client.
+	writeUntil time.Time
+}
+
+var _ front = (*httpExchange)(nil)
+
+func (h *httpExchange) interim(status int, fields http.Header) {
+	out := h.w.Header()
+	for name, values := range fields {
+		out[name] = values
+	}
+	h.w.WriteHeader(status)
+	clear(out)
+}
+
+func (h *httpExchange) sendHead(status int, fields http.Header) {
+	out := h.w.Header()
+	for name, values := range fields {
+		out[name] = values
+	}
+	if _, ok := out["Content-Type"]; !ok {
+		out["Content-Type"] = nil // or else net/http guesses one
+	}
+	if h.r.ProtoMajor == 1 && h.duplex && !h.body.ended.Load() {
+		// What is left of the body must not be taken for the next request.
+		out["Connection"] = []string{"close"}
+	}
+	h.w.WriteHeader(status)
+}
+
+func (h *httpExchange) write(p []byte) error {
+	h.extendWrite()
+	_, err := h.w.Write(p)
+	return err
+}
+
+func (h *httpExchange) flush() error {
+	h.extendWrite()
+	return h.control.Flush()
+}
+
+// deadlineStep is how exact the deadlines of single reads and writes are:
+// moving one costs more than reading the clock.
+const deadlineStep = time.Second
+
+// extendWrite gives the next write the whole send timeout.
+func (h *httpExchange) extendWrite() {
+	until := time.Now().Add(h.front.proxy.cfg.SendTimeout)
+	if until.Sub(h.writeUntil) < deadlineStep {
+		return
+	}
+	h.writeUntil = until
+	// A connection without deadlines, as in tests, does without.
+	_ = h.control.SetWriteDeadline(until)
+}
+
+func (h *httpExchange) sendTrailer(fields http.Header) {
+	out := h.w.Header()
+	for name, values := range fields {
+		out[http.TrailerPrefix+name] = values
+	}
+}
+
+func (h *httpExchange) abort() { h.aborted = true }
+
+func (h *httpExchange) streamBody() {
+	h.duplex = true
+	// HTTP/2 is always so, and says that it cannot be switched.
+	_ = h.control.EnableFullDuplex()
+}
+
+func (h *httpExchange) stopBody() {
+	if h.body != nil {
+		h.body.stop()
+	}
+}
+
+func (h *httpExchange) bodyRead() int64 {
+	if h.body == nil {
+		return 0
+	}
+	return h.body.read.Load()
+}
+
+func (h *httpExchange) trailer() http.Header { return h.r.Trailer }
+func (h *httpExchange) portText() string     { return h.front.portStr }
+
+// lingering is how long the rest of a body is awaited that nobody wants, so
+// that the client has read the answer when the connection closes.
+const lingering = 2 * time.Second
+
+// end leaves the connection to net/http, which reads the rest of the body, or
+// some of it, before it goes on.
+func (h *httpExchange) end() {
+	if h.body != nil && !h.body.ended.Load() {
+		_ = h.control.SetReadDeadline(time.Now().Add(lingering))
+	}
+}

@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/sluicegate/sluice/proxy/upstream"
+)
+
+func (h *httpExchange) upgrade(fields http.Header, idle time.Duration) (clientTunnel, error) {
+	conn, buffered, err := h.control.Hijack()
+	if err != nil {
+		return nil, fmt.Errorf("take over the client's connection: %w", err)
+	}
+	t := &hijacked{Conn: conn, reader: buffered.Reader, idle: idle}
+	var head strings.Builder
+	head.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
+	if err := fields.Write(&head); err != nil {
+		t.cut()
+		return nil, fmt.Errorf("write the 101: %w", err)
+	}
+	head.WriteString("\r\n")
+	if _, err := t.Write([]byte(head.String())); err != nil {
+		t.cut()
+		return nil, fmt.Errorf("write the 101: %w", err)
+	}
+	return t, nil
+}
+
+// hijacked is a client's connection that net/http has given up.
+type hijacked struct {
+	net.Conn
+	reader *bufio.Reader
+	idle   time.Duration
+}
+
+// Read waits for the idle time at most; its error wraps upstream.ErrTimeout
+// then, and reading may go on.
+func (t *hijacked) Read(p []byte) (int, error) {
+	if err := t.SetReadDeadline(time.Now().Add(t.idle)); err != nil {
+		return 0, err
+	}
+	n, err := t.reader.Read(p)
+	if isTimeout(err) {
+		err = fmt.Errorf("%w: client is quiet", upstream.ErrTimeout)
+	}
+	return n, err
+}
+
+func (t *hijacked) Write(p []byte) (int, error) {
+	if err := t.SetWriteDeadline(time.Now().Add(t.idle)); err != nil {
+		return 0, err
+	}
+	return t.Conn.Write(p)
+}
+
+func (t *hijacked) CloseWrite() error {
+	if half, ok := t.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return t.Close()
+}
+
+// cut closes below TLS, so that it never waits to say goodbye.
+func (t *hijacked) cut() {
+	conn := t.Conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	// There is nothing to do about a connection that cannot be closed.
+	_ = conn.Close()
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}

@@ -1,0 +1,204 @@
+package proxy
+
+import (
+	"fmt"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The fields that the headers settings may name.
+const (
+	fieldServer          = "Server"
+	fieldVia             = "Via"
+	fieldProxyLatency    = "X-Kong-Proxy-Latency"
+	fieldUpstreamLatency = "X-Kong-Upstream-Latency"
+	fieldResponseLatency = "X-Kong-Response-Latency"
+	fieldUpstreamStatus  = "X-Kong-Upstream-Status"
+	fieldRequestID       = "X-Kong-Request-Id"
+)
+
+// headerPolicy is which fields are added to answers and requests (Kong's
+// headers and headers_upstream).
+type headerPolicy struct {
+	server, via                                    bool
+	proxyLatency, upstreamLatency, responseLatency bool
+	upstreamStatus, requestID                      bool
+	requestIDUpstream                              bool
+
+	product string // kong/3.9.1
+	via11   string // 1.1 kong/3.9.1
+	via2    string // 2 kong/3.9.1
+}
+
+func newHeaderPolicy(names, upstream []string, version string) (headerPolicy, error) {
+	if names == nil {
+		names = []string{"server_tokens", "latency_tokens", fieldRequestID}
+	}
+	if upstream == nil {
+		upstream = []string{fieldRequestID}
+	}
+	product := "kong/" + version
+	h := headerPolicy{product: product, via11: "1.1 " + product, via2: "2 " + product}
+	for _, name := range names {
+		if err := h.enable(name); err != nil {
+			return h, err
+		}
+	}
+	for _, name := range upstream {
+		switch {
+		case strings.EqualFold(name, fieldRequestID):
+			h.requestIDUpstream = true
+		case strings.EqualFold(name, "off"):
+		default:
+			return h, fmt.Errorf("%w: headers_upstream: %q is not known", ErrConfig, name)
+		}
+	}
+	return h, nil
+}
+
+func (h *headerPolicy) enable(name string) error {
+	switch strings.ToLower(name) {
+	case "server_tokens":
+		h.server, h.via = true, true
+		return nil
+	case "latency_tokens":
+		h.proxyLatency, h.upstreamLatency, h.responseLatency = true, true, true
+		return nil
+	case "off", "x-kong-admin-latency": // the Admin API's
+		return nil
+	}
+	switch textproto.CanonicalMIMEHeaderKey(name) {
+	case fieldServer:
+		h.server = true
+	case fieldVia:
+		h.via = true
+	case fieldProxyLatency:
+		h.proxyLatency = true
+	case fieldUpstreamLatency:
+		h.upstreamLatency = true
+	case fieldResponseLatency:
+		h.responseLatency = true
+	case fieldUpstreamStatus:
+		h.upstreamStatus = true
+	case fieldRequestID:
+		h.requestID = true
+	default:
+		return fmt.Errorf("%w: headers: %q is not known", ErrConfig, name)
+	}
+	return nil
+}
+
+// mark adds the enabled fields to an answer, after the plugins' header filters.
+func (h *headerPolicy) mark(x *exchange, now time.Time) {
+	out := x.Response.Header
+	t := &x.Times
+	if t.UpstreamStarted.IsZero() {
+		if h.responseLatency {
+			out.Set(fieldResponseLatency, milliseconds(now.Sub(t.Started)))
+		}
+	} else {
+		h.markForwarded(x, now)
+	}
+	if h.server && !x.streaming {
+		out.Set(fieldServer, h.product)
+	}
+	if h.requestID {
+		out.Set(fieldRequestID, x.Request.ID)
+	}
+}
+
+// markForwarded adds what an answer has once the service was asked, also when
+// it gave none.
+func (h *headerPolicy) markForwarded(x *exchange, now time.Time) {
+	out, t := x.Response.Header, &x.Times
+	answered := t.UpstreamAnswered
+	if answered.IsZero() {
+		answered = now
+	}
+	if h.upstreamLatency {
+		out.Set(fieldUpstreamLatency, milliseconds(answered.Sub(t.UpstreamStarted)))
+	}
+	if h.proxyLatency {
+		out.Set(fieldProxyLatency, milliseconds(t.UpstreamStarted.Sub(t.Started)))
+	}
+	if h.via {
+		out.Set(fieldVia, h.appendVia(out.Get(fieldVia), x.protoVia()))
+	}
+	if h.upstreamStatus && x.Response.UpstreamStatus != 0 {
+		out.Set(fieldUpstreamStatus, strconv.Itoa(x.Response.UpstreamStatus))
+	}
+}
+
+// appendVia adds this proxy to a Via field (RFC 9110, section 7.6.3).
+func (h *headerPolicy) appendVia(via, own string) string {
+	if via == "" {
+		return own
+	}
+	return via + ", " + own
+}
+
+// protoVia is this proxy's element of Via: the protocol is the one the message
+// came in with, HTTP/1.1 but for gRPC.
+func (x *exchange) protoVia() string {
+	if x.upstream.HTTP2 {
+		return x.proxy.headers.via2
+	}
+	return x.proxy.headers.via11
+}
+
+func milliseconds(d time.Duration) string {
+	return strconv.FormatInt(max(0, d.Milliseconds()), 10)
+}
+
+// setForwarded sets the fields that tell a service about the client and this
+// proxy, over whatever the client or a plugin has put there. A trusted peer's
+// own X-Forwarded-* are kept, except for the list of addresses, which grows.
+func (x *exchange) setForwarded() {
+	h := x.Request.Header
+	peer := x.Peer.Addr().String()
+	if list := x.requestFields.joined("X-Forwarded-For"); list != "" {
+		h.Set("X-Forwarded-For", list+", "+peer)
+	} else {
+		h.Set("X-Forwarded-For", x.clientAddr())
+	}
+	h.Set("X-Real-Ip", x.clientAddr())
+	x.setUnlessTrusted("X-Forwarded-Proto", x.Request.Scheme)
+	x.setUnlessTrusted("X-Forwarded-Host", hostOnly(x.Request.Host))
+	x.setUnlessTrusted("X-Forwarded-Port", x.front.portText())
+	x.setUnlessTrusted("X-Forwarded-Path", x.Request.RawPath)
+	prefix := ""
+	if x.route.entity.StripPath && x.match.Prefix != "/" {
+		prefix = x.match.Prefix
+	}
+	x.setUnlessTrusted("X-Forwarded-Prefix", prefix)
+	if p := &x.proxy.headers; p.requestIDUpstream {
+		h.Set(fieldRequestID, x.Request.ID)
+	}
+	h.Set(fieldVia, x.proxy.headers.appendVia(x.requestFields.joined(fieldVia), x.protoVia()))
+}
+
+// setUnlessTrusted sets a field to a value, or removes it for "". What a
+// trusted peer has sent stays.
+func (x *exchange) setUnlessTrusted(name, value string) {
+	switch {
+	case x.trusted && x.Request.Header.Has(name):
+	case value == "":
+		x.Request.Header.Del(name)
+	default:
+		x.Request.Header.Set(name, value)
+	}
+}
+
+// clientAddr is the client's address as text, the same string for every field
+// when client and peer are one.
+func (x *exchange) clientAddr() string { return x.Client.Addr().String() }
+
+// hostOnly is a Host field without its port, brackets kept.
+func hostOnly(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && i > strings.LastIndexByte(host, ']') {
+		return host[:i]
+	}
+	return host
+}

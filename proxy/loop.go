@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/fsm"
+)
+
+// compileShare is the part of the time that building may take while changes
+// storm in: one in compileShare.
+const compileShare = 4
+
+// compileLoop builds whatever configuration is newest, until ctx is done. A
+// change after a quiet time is built at once; changes that arrive during a
+// build, or in the rest after it, become one build together.
+func (p *Proxy) compileLoop(ctx context.Context) {
+	rest := time.NewTimer(0)
+	defer rest.Stop()
+	for {
+		changed := p.cfg.Machine.Changed()
+		if view := p.cfg.Machine.View(); view.ConfigIndex() != p.current.Load().index {
+			took := p.swap(view)
+			rest.Reset((compileShare - 1) * took)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-rest.C:
+			rest.Reset(0) // the next lone change does not wait
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// swap compiles a view and makes it the configuration of the requests that
+// begin from now on. It says how long that took.
+func (p *Proxy) swap(view *fsm.View) time.Duration {
+	start := time.Now()
+	s := p.compile.build(view)
+	s.built = time.Now()
+	s.took = s.built.Sub(start)
+	old := p.current.Swap(s)
+	if old != nil {
+		close(old.superseded)
+	}
+	p.log.Debug("configuration compiled", zap.Uint64("index", s.index),
+		zap.Int("routes", len(s.routes.compiled)), zap.Duration("took", s.took), zap.Int("problems", len(s.problems)))
+	return s.took
+}
+
+// Index is the index of the configuration that requests are served with
+// (fsm.View.ConfigIndex).
+func (p *Proxy) Index() uint64 { return p.current.Load().index }
+
+// Wait returns once requests are served with the configuration of an index or
+// a later one. It needs a started proxy to make progress. The error wraps the
+// context's, or ErrStopped.
+func (p *Proxy) Wait(ctx context.Context, index uint64) error {
+	for {
+		s := p.current.Load()
+		if s.index >= index {
+			return nil
+		}
+		select {
+		case <-s.superseded:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for configuration %d to be served: %w", index, context.Cause(ctx))
+		case <-p.ctx.Done():
+			return fmt.Errorf("wait for configuration %d to be served: %w", index, ErrStopped)
+		}
+	}
+}
+
+// Problems lists what in the served configuration cannot work.
+func (p *Proxy) Problems() []Problem { return p.current.Load().problems }

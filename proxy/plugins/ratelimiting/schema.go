@@ -1,0 +1,145 @@
+package ratelimiting
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/sluicegate/sluice/fsm/schema"
+	"github.com/sluicegate/sluice/limiter"
+)
+
+// realtime is the sync_rate that means "no periodic synchronisation".
+const realtime = -1
+
+// The messages of checkConfig, which are Kong's.
+var (
+	errSyncPolicy = errors.New("sync_rate can only be used with the redis policy")
+	errSyncRate   = errors.New("sync_rate must be greater than 0.02, or -1 to disable")
+)
+
+// configSchema is rate-limiting's part of the plugins entity, as Kong publishes
+// it.
+func configSchema() *schema.Schema {
+	return &schema.Schema{
+		Name: name,
+		Fields: []schema.Field{
+			schema.ProtocolsHTTP(),
+			{
+				Name: "config", Type: schema.Record, Required: true,
+				Fields: configFields(), Shorthands: redisShorthands(), Custom: checkConfig,
+			},
+		},
+		Checks: []schema.Check{
+			{AtLeastOneOf: []string{
+				"config.second", "config.minute", "config.hour", "config.day", "config.month", "config.year",
+			}},
+			needs("policy", schema.Field{Eq: "redis"}, "redis.host"),
+			needs("policy", schema.Field{Eq: "redis"}, "redis.port"),
+			needs("policy", schema.Field{Eq: "redis"}, "redis.timeout"),
+			needs("limit_by", schema.Field{Eq: "header", LenMin: new(1)}, "header_name"),
+			needs("limit_by", schema.Field{Eq: "path", LenMin: new(1)}, "path"),
+		},
+	}
+}
+
+// needs demands one field of the config when another one matches.
+func needs(field string, match schema.Field, needed string) schema.Check {
+	return schema.Check{Conditional: &schema.Conditional{
+		IfField: "config." + field, IfMatch: match,
+		ThenField: "config." + needed, ThenMatch: schema.Field{Required: true},
+	}}
+}
+
+func configFields() []schema.Field {
+	fields := make([]schema.Field, 0, limiter.Periods+10)
+	for p := range limiter.Period(limiter.Periods) {
+		fields = append(fields, schema.Field{Name: p.String(), Type: schema.Number, Gt: new(0.0)})
+	}
+	return append(fields,
+		schema.Field{
+			Name: "limit_by", Type: schema.String, Default: byConsumer,
+			OneOf: schema.Strings(byConsumer, byCredential, byIP, byService, byHeader, byPath),
+		},
+		schema.HeaderName("header_name"),
+		schema.Path("path"),
+		schema.Field{
+			Name: "policy", Type: schema.String, Default: "local", LenMin: new(0),
+			OneOf: schema.Strings("local", "cluster", "redis"),
+		},
+		schema.Field{Name: "fault_tolerant", Type: schema.Boolean, Required: true, Default: true},
+		schema.Field{Name: "redis", Type: schema.Record, Required: true, Fields: redisFields()},
+		schema.Field{Name: "hide_client_headers", Type: schema.Boolean, Required: true, Default: false},
+		schema.Field{Name: "error_code", Type: schema.Number, Default: 429, Gt: new(0.0)},
+		schema.Field{Name: "error_message", Type: schema.String, Default: "API rate limit exceeded"},
+		schema.Field{Name: "sync_rate", Type: schema.Number, Required: true, Default: realtime},
+	)
+}
+
+func redisFields() []schema.Field {
+	port, timeout, server := schema.Port("port"), schema.Timeout("timeout"), schema.SNI("server_name")
+	port.Default, timeout.Default, server.Optional = 6379, 2000, true
+	return []schema.Field{
+		schema.Host("host"),
+		port,
+		timeout,
+		{Name: "username", Type: schema.String, Referenceable: true},
+		{Name: "password", Type: schema.String, Referenceable: true, Encrypted: true, LenMin: new(0)},
+		{Name: "database", Type: schema.Integer, Default: 0},
+		{Name: "ssl", Type: schema.Boolean, Optional: true, Default: false},
+		{Name: "ssl_verify", Type: schema.Boolean, Optional: true, Default: false},
+		server,
+	}
+}
+
+// redisShorthands are the names that the redis fields had before Kong 3.8.
+func redisShorthands() []schema.Field {
+	password := redisShorthand("password", schema.String)
+	password.LenMin = new(0)
+	return []schema.Field{
+		redisShorthand("host", schema.String),
+		redisShorthand("port", schema.Integer),
+		password,
+		redisShorthand("username", schema.String),
+		redisShorthand("ssl", schema.Boolean),
+		redisShorthand("ssl_verify", schema.Boolean),
+		redisShorthand("server_name", schema.String),
+		redisShorthand("timeout", schema.Integer),
+		redisShorthand("database", schema.Integer),
+	}
+}
+
+func redisShorthand(field string, t schema.Type) schema.Field {
+	return schema.Field{Name: "redis_" + field, Type: t, Deprecation: &schema.Deprecation{
+		Message:          fmt.Sprintf("rate-limiting: config.redis_%[1]s is deprecated, please use config.redis.%[1]s instead", field),
+		RemovalInVersion: "4.0",
+		ReplacedWith:     [][]string{{"redis", field}},
+	}}
+}
+
+// checkConfig refuses a limit that a shorter period's makes pointless, and a
+// sync_rate without a meaning. The messages are Kong's.
+func checkConfig(value any) error {
+	config, _ := value.(map[string]any)
+	for shorter := range limiter.Period(limiter.Periods) {
+		low, ok := config[shorter.String()].(float64)
+		if !ok {
+			continue
+		}
+		for longer := shorter + 1; longer < limiter.Periods; longer++ {
+			if high, ok := config[longer.String()].(float64); ok && high < low {
+				return fmt.Errorf("The limit for %s(%.1f) cannot be lower than the limit for %s(%.1f)", //nolint:staticcheck // Kong's words
+					longer, high, shorter, low)
+			}
+		}
+	}
+	rate, _ := config["sync_rate"].(float64)
+	switch isRedis := config["policy"] == "redis"; {
+	case rate == realtime:
+		return nil
+	case !isRedis:
+		return errSyncPolicy
+	case rate < 0.02:
+		return errSyncRate
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+// Package proxy is the data plane: it takes requests from clients, finds their
+// route, runs the plugins, asks the service and answers. DESIGN.md has a chart
+// of a request's life.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/proxy/upstream"
+)
+
+// Proxy serves requests on its listeners. Safe for concurrent use.
+type Proxy struct {
+	cfg     Config
+	log     *zap.Logger
+	current atomic.Pointer[snapshot]
+	compile *compiler
+	client  upstream.Client
+	headers headerPolicy
+	trust   trust
+	access  *accessLog // nil without an access log
+	metrics *metrics
+	conns   connCounts
+
+	exchanges sync.Pool
+	inFlight  atomic.Int64
+	shards    atomic.Uint32
+
+	// ctx is the parent of every request's context; cancel is the last means
+	// of a shutdown.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	fronts  []*httpFront
+	started bool
+	done    bool
+	owned   sync.WaitGroup // the compile loop
+}
+
+// New makes a proxy and compiles the newest configuration. It serves nothing
+// before Start. The error wraps ErrConfig.
+func New(cfg Config) (*Proxy, error) {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return nil, err
+	}
+	policy, err := newHeaderPolicy(cfg.Headers, cfg.HeadersUpstream, cfg.Version)
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{
+		cfg:     cfg,
+		log:     cfg.Logger,
+		client:  upstream.New(upstream.Config{RootCAs: cfg.UpstreamRoots}),
+		headers: policy,
+		trust:   newTrust(cfg),
+	}
+	p.metrics = newMetrics(p)
+	p.exchanges.New = func() any { return newExchange(p) }
+	p.compile = newCompiler(cfg.Env, cfg.Logger, p.metrics)
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.swap(cfg.Machine.View())
+	return p, nil
+}
+
+// Start binds every listener before it returns, and then serves until
+// Shutdown. The error names the address that cannot be used; nothing is left
+// running then. ctx bounds the binding only.
+func (p *Proxy) Start(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.started || p.done {
+		return fmt.Errorf("%w: a proxy starts once", ErrConfig)
+	}
+	if err := p.metrics.register(p.cfg.Metrics); err != nil {
+		return err
+	}
+	for _, l := range p.cfg.Listen {
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", l.Address)
+		if err != nil {
+			for _, f := range p.fronts {
+				err = errors.Join(err, f.listener.Close())
+			}
+			p.fronts = nil
+			p.metrics.unregister(p.cfg.Metrics)
+			return fmt.Errorf("proxy cannot listen on %s: %w", l.Address, err)
+		}
+		p.fronts = append(p.fronts, newHTTPFront(p, l, ln))
+	}
+	if p.cfg.AccessLog != nil {
+		p.access = newAccessLog(p.cfg.AccessLog, p.log)
+	}
+	p.started = true
+	p.owned.Go(func() { p.compileLoop(p.ctx) })
+	for _, f := range p.fronts {
+		f.start()
+	}
+	return nil
+}
+
+// Addrs gives the addresses of the listeners in the order of Config.Listen,
+// once Start has returned.
+func (p *Proxy) Addrs() []net.Addr {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	addrs := make([]net.Addr, len(p.fronts))
+	for i, f := range p.fronts {
+		addrs[i] = f.listener.Addr()
+	}
+	return addrs
+}
+
+// Shutdown takes no more connections, lets the requests in flight end, and
+// closes everything. Requests and tunnels that last longer than ctx are cut;
+// the error is then the context's. No goroutine of the proxy is left when it
+// returns.
+func (p *Proxy) Shutdown(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.done {
+		return nil
+	}
+	p.done = true
+	err := p.drain(ctx)
+	p.cancel()
+	for _, f := range p.fronts {
+		err = errors.Join(err, f.close())
+	}
+	p.awaitHandlers()
+	p.owned.Wait()
+	p.client.Close()
+	if p.access != nil {
+		p.access.close()
+	}
+	if p.started {
+		p.metrics.unregister(p.cfg.Metrics)
+	}
+	return err
+}
+
+// drain waits until every front has no connection in use and no tunnel is open.
+func (p *Proxy) drain(ctx context.Context) error {
+	errs := make([]error, len(p.fronts))
+	var wg sync.WaitGroup
+	for i, f := range p.fronts {
+		wg.Go(func() { errs[i] = f.drain(ctx) })
+	}
+	wg.Wait()
+	ticker := time.NewTicker(drainPoll)
+	defer ticker.Stop()
+	for p.inFlight.Load() > 0 { // tunnels: net/http no longer knows them
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return errors.Join(append(errs, context.Cause(ctx))...)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// drainPoll is how often Shutdown looks whether the last exchange has ended.
+const drainPoll = 5 * time.Millisecond
+
+// awaitHandlers waits for the exchanges that cancel has cut. Every wait of an
+// exchange ends with its context or its connection, so this is short.
+func (p *Proxy) awaitHandlers() {
+	ticker := time.NewTicker(drainPoll)
+	defer ticker.Stop()
+	for p.inFlight.Load() > 0 {
+		<-ticker.C
+	}
+}

@@ -1,0 +1,78 @@
+package proxy
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/sluicegate/sluice/proxy/plugin"
+)
+
+// trust decides which peers are believed, and who the client is (nginx's realip
+// module, Kong's trusted_ips, real_ip_header and real_ip_recursive).
+type trust struct {
+	prefixes  []netip.Prefix
+	header    string
+	recursive bool
+}
+
+func newTrust(cfg Config) trust {
+	return trust{prefixes: cfg.TrustedIPs, header: cfg.RealIPHeader, recursive: cfg.RealIPRecursive}
+}
+
+func (t *trust) trusts(addr netip.Addr) bool {
+	for _, p := range t.prefixes {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// client gives the address of the client that a trusted peer speaks for: the
+// last one in the field, or with recursive the last that is not trusted. An
+// address that cannot be read ends the search, and what was found before it
+// counts.
+func (t *trust) client(peer netip.AddrPort, h plugin.Header) netip.AddrPort {
+	found := peer
+	var lines [8]string // more than eight lines of one field: the last eight count
+	n := 0
+	h.Each(t.header, func(value string) bool {
+		lines[n%len(lines)] = value
+		n++
+		return true
+	})
+	for i := range min(n, len(lines)) {
+		rest := lines[(n-1-i)%len(lines)]
+		for more := true; more; {
+			var last string
+			rest, last, more = cutLast(rest)
+			addr, ok := parseAddr(last)
+			if !ok {
+				return found
+			}
+			found = addr
+			if !t.recursive || !t.trusts(addr.Addr()) {
+				return found
+			}
+		}
+	}
+	return found
+}
+
+// cutLast splits a list at its last comma.
+func cutLast(list string) (rest, last string, more bool) {
+	i := strings.LastIndexByte(list, ',')
+	if i < 0 {
+		return "", strings.TrimSpace(list), false
+	}
+	return list[:i], strings.TrimSpace(list[i+1:]), true
+}
+
+// parseAddr reads an address with or without a port and brackets.
+func parseAddr(s string) (netip.AddrPort, bool) {
+	if addr, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		return netip.AddrPortFrom(addr.Unmap().WithZone(""), 0), true
+	}
+	ap, err := netip.ParseAddrPort(s)
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()), err == nil
+}

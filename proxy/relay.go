@@ -1,0 +1,174 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/proxy/plugin"
+	"github.com/sluicegate/sluice/proxy/upstream"
+)
+
+// pieces holds the buffers that answers are relayed with.
+var pieces = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// answer sends an answer made here: Response has its status, fields and body.
+func (x *exchange) answer() {
+	x.Response.Source = plugin.FromKong
+	x.filterHeader()
+	x.deliver()
+}
+
+// deliver sends an answer made here, after the header filters.
+func (x *exchange) deliver() {
+	x.streaming = false
+	body := x.Response.Body
+	if x.Request.Method != http.MethodHead {
+		body = x.filterBody(body, true)
+	}
+	x.proxy.headers.mark(x, time.Now())
+	h := x.Response.Header
+	if bodyAllowed(x.Response.Status) {
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+	} else {
+		h.Del("Content-Length")
+		body = nil
+	}
+	x.sendHead()
+	if x.Request.Method == http.MethodHead {
+		return
+	}
+	if err := x.send(body); err != nil {
+		x.cutAnswer(err)
+	}
+}
+
+// bodyAllowed says whether an answer of a status can have a body (RFC 9110,
+// section 6.4.1).
+func bodyAllowed(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+func (x *exchange) sendHead() {
+	x.headSent = true
+	x.front.sendHead(x.Response.Status, x.responseFields.h)
+}
+
+// send writes a piece of the answer. The error means that the client has gone.
+func (x *exchange) send(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	if err := x.front.write(p); err != nil {
+		return errors.Join(errClientGone, err)
+	}
+	x.bodySent += int64(len(p))
+	return nil
+}
+
+// relay passes the service's answer to the client.
+func (x *exchange) relay(resp *upstream.Response) {
+	x.Response.Source = plugin.FromService
+	x.streaming = true
+	x.takeFields(resp.Header)
+	x.filterHeader()
+	if x.Response.Source == plugin.FromKong { // a header filter has answered instead
+		x.deliver()
+		return
+	}
+	x.proxy.headers.mark(x, time.Now())
+	empty := x.Request.Method == http.MethodHead || !bodyAllowed(x.Response.Status)
+	if x.filtersBody && !empty {
+		x.Response.Header.Del("Content-Length")
+		resp.ContentLength = -1
+	}
+	x.sendHead()
+	if empty {
+		return
+	}
+	if err := x.relayBody(resp); err != nil {
+		x.cutAnswer(err)
+		return
+	}
+	if resp.Trailer != nil {
+		if t := resp.Trailer(); len(t) > 0 {
+			x.front.sendTrailer(t)
+		}
+	}
+}
+
+// takeFields makes the service's fields those of the answer. Fields that
+// plugins have set in the access phase stay as they are.
+func (x *exchange) takeFields(from http.Header) {
+	removeHopByHop(from)
+	into := x.responseFields.h
+	for name, values := range from {
+		if _, set := into[name]; !set {
+			into[name] = values
+		}
+	}
+}
+
+// relayBody passes the body on piece by piece: the client's pace is the
+// service's.
+func (x *exchange) relayBody(resp *upstream.Response) error {
+	buf := pieces.Get().(*[32 << 10]byte)
+	defer pieces.Put(buf)
+	prompt := x.prompt(resp)
+	if prompt && !resp.Ready() {
+		if err := x.flush(); err != nil { // the head does not wait for the body
+			return err
+		}
+	}
+	for {
+		n, err := resp.Body.Read(buf[:])
+		last := errors.Is(err, io.EOF)
+		if n > 0 || last {
+			if serr := x.send(x.filterBody(buf[:n], last)); serr != nil {
+				return serr
+			}
+		}
+		switch {
+		case last:
+			return nil
+		case err != nil:
+			return err
+		case prompt && !resp.Ready():
+			if ferr := x.flush(); ferr != nil {
+				return ferr
+			}
+		}
+	}
+}
+
+// prompt says whether each piece is sent as it comes. With buffering on, an
+// answer of known length is sent in as few writes as possible.
+func (x *exchange) prompt(resp *upstream.Response) bool {
+	return resp.ContentLength < 0 || !x.route.entity.ResponseBuffering ||
+		strings.HasPrefix(x.Response.Header.Get("Content-Type"), "text/event-stream")
+}
+
+func (x *exchange) flush() error {
+	if err := x.front.flush(); err != nil {
+		return errors.Join(errClientGone, err)
+	}
+	return nil
+}
+
+// cutAnswer ends an answer that cannot be completed: the client must not take
+// the part for the whole.
+func (x *exchange) cutAnswer(err error) {
+	x.front.abort()
+	if errors.Is(err, errClientGone) || x.gone() {
+		x.Response.Status = statusClientGone
+		return
+	}
+	x.proxy.log.Warn("answer of service is cut", zap.String("request_id", x.Request.ID),
+		zap.String("host", x.Upstream.Host), zap.Int("port", x.Upstream.Port), zap.Error(err))
+}
