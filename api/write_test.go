@@ -330,14 +330,34 @@ func TestRaces(t *testing.T) {
 			h.run(script{{c.method, c.path, c.body, c.status, c.want}})
 		})
 	}
-	t.Run("renamed in between survives", func(t *testing.T) {
-		h := newHarness(t, nil)
-		if _, err := h.cluster.apply(fsm.NewWrite("", 0, service)); err != nil {
-			t.Fatal(err)
-		}
-		h.interfere("services", put("services", someID, `"name":"t","host":"h"`))
-		h.run(script{{"DELETE", "/services/s", "", 204, ""}, {"GET", "/services/t", "", 200, ""}})
-	})
+	survivors := []struct {
+		name string
+		kind string
+		op   fsm.Op // comes in between
+		s    script
+	}{
+		{"DELETE of what gets another name", "services", put("services", someID, `"name":"t","host":"h"`), script{
+			{"DELETE", "/services/s", "", 204, ""}, {"GET", "/services/t", "", 200, someID},
+		}},
+		{"PUT of what gets another name", "services", put("services", someID, `"name":"t","host":"h"`), script{
+			{"PUT", "/services/s", "host=n", 200, `"name":"s"`}, {"GET", "/services/t", "", 200, someID},
+		}},
+		{"PUT of a parent whose child changes", "services", put("routes", otherID, `"name":"changed","protocols":["http"],"paths":["/"]`), script{
+			{"PUT", "/routes/" + otherID + "/service", "host=n", 200, `"host":"n"`},
+			{"GET", "/routes/changed/service", "", 200, `"host":"n"`},
+		}},
+	}
+	for _, c := range survivors {
+		t.Run(c.name+" keeps the change", func(t *testing.T) {
+			h := newHarness(t, nil)
+			route := put("routes", otherID, `"name":"r","protocols":["http"],"paths":["/"]`)
+			if _, err := h.cluster.apply(fsm.NewWrite("", 0, service, route)); err != nil {
+				t.Fatal(err)
+			}
+			h.interfere(c.kind, c.op)
+			h.run(c.s)
+		})
+	}
 }
 
 // A write whose answer was lost is repeated under its id, and is not done twice.

@@ -1,3 +1,10 @@
+// Package limiter enforces rate limits exactly across a cluster: all nodes draw
+// tokens from one budget for each (limit, key, window), which is kept in the
+// replicated log. A request for which this node holds a token costs no message.
+//
+// The way of a request is Limiter.Take, core.take, and when tokens lack
+// shard.wait, core.ready, Log.Propose, Batcher, Ledger.Apply, core.credit.
+// DESIGN.md says what is strict, what is not, and why.
 package limiter
 
 import (

@@ -13,7 +13,7 @@ import (
 	"github.com/sluicegate/sluice/internal/config"
 )
 
-func newCheck() *cobra.Command {
+func checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Print every setting and where it comes from, and what is wrong",

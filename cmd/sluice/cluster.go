@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func newCluster() *cobra.Command {
+func clusterCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cluster",
 		Short: "Show and change who belongs to a cluster",
@@ -16,11 +16,11 @@ func newCluster() *cobra.Command {
 	}
 	var admin string
 	cmd.PersistentFlags().StringVar(&admin, "admin", defaultAdminURL, "URL of a node's Admin API")
-	cmd.AddCommand(newMembers(&admin), newLeave(&admin), newRemove(&admin))
+	cmd.AddCommand(membersCommand(&admin), leaveCommand(&admin), removeCommand(&admin))
 	return cmd
 }
 
-func newMembers(admin *string) *cobra.Command {
+func membersCommand(admin *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "members",
 		Short: "List the nodes",
@@ -39,7 +39,7 @@ func newMembers(admin *string) *cobra.Command {
 	}
 }
 
-func newLeave(admin *string) *cobra.Command {
+func leaveCommand(admin *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "leave",
 		Short: "Take the node that is asked out of its cluster, and stop it",
@@ -63,7 +63,7 @@ SIGTERM: that is a restart and changes no membership.`,
 	}
 }
 
-func newRemove(admin *string) *cobra.Command {
+func removeCommand(admin *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove NODE-ID",
 		Short: "Remove a node that will not come back",

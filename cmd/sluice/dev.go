@@ -32,7 +32,7 @@ type devOptions struct {
 	offset   int
 }
 
-func newDev() *cobra.Command {
+func devCommand() *cobra.Command {
 	var o devOptions
 	cmd := &cobra.Command{
 		Use:   "dev",

@@ -9,16 +9,12 @@ import (
 
 	"github.com/sluicegate/sluice/api"
 	"github.com/sluicegate/sluice/cluster"
-	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/internal/config"
 )
 
 // apiCluster is the cluster as the Admin API wants it.
 type apiCluster struct{ node *cluster.Node }
 
-func (c apiCluster) Apply(ctx context.Context, cmd *fsm.Command) (*fsm.Result, error) {
-	return c.node.Apply(ctx, cmd)
-}
 func (c apiCluster) WaitServed(ctx context.Context, index uint64) error {
 	return c.node.WaitServed(ctx, index)
 }

@@ -21,7 +21,7 @@ type tokenOptions struct {
 	lifetime                time.Duration
 }
 
-func newJWT() *cobra.Command {
+func jwtCommand() *cobra.Command {
 	var o tokenOptions
 	cmd := &cobra.Command{
 		Use:   "jwt",

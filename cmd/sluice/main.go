@@ -27,7 +27,7 @@ func main() {
 // run carries out one command line and gives the exit code. A failure is one
 // sentence on stderr.
 func run(args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root := rootCommand()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -46,7 +46,7 @@ var errTold = errors.New("told already")
 // oneLine keeps joined errors in one sentence.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-func newRoot() *cobra.Command {
+func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sluice",
 		Short: "An API gateway that is its own cluster",
@@ -65,7 +65,7 @@ exactly across all nodes. It speaks Kong's Admin API and needs no database.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newStart(), newDev(), newStatus(), newCluster(), newJWT(), newDemoUpstream(), newCheck(), newVersion())
+	root.AddCommand(startCommand(), devCommand(), statusCommand(), clusterCommand(), jwtCommand(), demoUpstreamCommand(), checkCommand(), versionCommand())
 	return root
 }
 
@@ -96,7 +96,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	return fmt.Errorf("%w (sluice %s --help lists them)", err, strings.TrimPrefix(cmd.CommandPath(), "sluice "))
 }
 
-func newVersion() *cobra.Command {
+func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",

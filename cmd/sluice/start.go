@@ -27,7 +27,7 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugin"
 )
 
-func newStart() *cobra.Command {
+func startCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "start",
 		Short: "Run one node",

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -27,7 +29,7 @@ type nodeStatus struct {
 	Index   uint64 `json:"index"`
 }
 
-func newStatus() *cobra.Command {
+func statusCommand() *cobra.Command {
 	var admin string
 	cmd := &cobra.Command{
 		Use:   "status",
@@ -85,7 +87,9 @@ func printStatus(cmd *cobra.Command, client *adminClient) error {
 	return nil
 }
 
+// printNodes prints them by name.
 func printNodes(out io.Writer, nodes []nodeStatus) error {
+	slices.SortFunc(nodes, func(a, b nodeStatus) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NAME\tID\tADDRESS\tSTATE\tROLE\tINDEX")
 	for _, n := range nodes {

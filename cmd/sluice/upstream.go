@@ -18,7 +18,7 @@ import (
 // maxEcho is how much of a request's body the demo upstream shows.
 const maxEcho = 1 << 20
 
-func newDemoUpstream() *cobra.Command {
+func demoUpstreamCommand() *cobra.Command {
 	var listen string
 	cmd := &cobra.Command{
 		Use:   "demo-upstream",

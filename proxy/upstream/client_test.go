@@ -561,7 +561,7 @@ func TestInterimAndTrailer(t *testing.T) {
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Sum\r\n\r\n2\r\nhi\r\n0\r\nSum: 7\r\n\r\n"))
 	var hints []string
 	req := get(s.target)
-	req.Interim = func(status int, h http.Header) { hints = append(hints, fmt.Sprint(status, h.Get("Link"))) }
+	req.Interim = func(status int, h http.Header) { hints = append(hints, fmt.Sprintf("%d %s", status, h.Get("Link"))) }
 	resp, err := newClient(t).Do(context.Background(), req)
 	if err != nil {
 		t.Fatal(err)

@@ -249,7 +249,8 @@ func (p parts) without(data []byte, name string) ([]byte, bool) {
 	err := p.each(data, func(part *multipart.Part) error {
 		if part.FormName() == name {
 			had = true
-			return nil
+			_, err := io.Copy(io.Discard, part) // says whether the part is whole
+			return err
 		}
 		copied, err := w.CreatePart(part.Header)
 		if err != nil {

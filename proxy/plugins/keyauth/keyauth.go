@@ -147,9 +147,11 @@ func (p *Plugin) authenticate(ex *plugin.Exchange) (refusal string) {
 // key finds the first of the configured names in the request.
 func (p *Plugin) key(ex *plugin.Exchange) (key, refusal string) {
 	var b body
+	r := p.readers.Get().(*headerReader)
+	defer p.readers.Put(r)
 	for i := range p.names {
 		n := &p.names[i]
-		switch f := p.find(ex, n, &b); {
+		switch f := p.find(ex, n, r, &b); {
 		case f.count == 0 || f.count == 1 && f.unusable:
 			continue
 		case f.count > 1:
@@ -176,9 +178,9 @@ type found struct {
 
 // find looks for one name in the places that are configured. The first place
 // that has it decides.
-func (p *Plugin) find(ex *plugin.Exchange, n *keyName, b *body) found {
+func (p *Plugin) find(ex *plugin.Exchange, n *keyName, r *headerReader, b *body) found {
 	if p.KeyInHeader {
-		if f := p.inHeader(ex.Request.Header, n); f.count > 0 {
+		if f := r.find(ex.Request.Header, n); f.count > 0 {
 			return f
 		}
 	}
@@ -191,16 +193,6 @@ func (p *Plugin) find(ex *plugin.Exchange, n *keyName, b *body) found {
 		return b.find(ex, n.plain)
 	}
 	return found{}
-}
-
-func (p *Plugin) inHeader(h plugin.Header, n *keyName) found {
-	r := p.readers.Get().(*headerReader)
-	f := r.read(h, n.header)
-	if f.count == 0 && n.dashed != "" {
-		f = r.read(h, n.dashed)
-	}
-	p.readers.Put(r)
-	return f
 }
 
 func inParams(encoded, name string) found {
@@ -246,6 +238,14 @@ func newHeaderReader() *headerReader {
 		return r.count < 2
 	}
 	return r
+}
+
+func (r *headerReader) find(h plugin.Header, n *keyName) found {
+	f := r.read(h, n.header)
+	if f.count == 0 && n.dashed != "" {
+		f = r.read(h, n.dashed)
+	}
+	return f
 }
 
 func (r *headerReader) read(h plugin.Header, name string) found {
