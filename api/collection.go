@@ -37,7 +37,7 @@ func hooksOf(kind string) hooks {
 	case "consumers":
 		return hooks{lookups: map[string]int{"custom_id": 1}}
 	case "plugins":
-		return hooks{schema: pluginSchema, check: checkProtocols}
+		return hooks{schema: withPlugins, check: checkProtocols}
 	}
 	return hooks{}
 }
@@ -60,11 +60,11 @@ func (a *API) collectionRoutes(rt *router, c *collection) {
 	for _, f := range c.Foreign {
 		parent := a.byKind[f.Kind]
 		under := fmt.Sprintf("/%s/{%s}/%s", parent.Path, parent.Kind, f.Nested)
-		owner := func(q *request) *owner { return &owner{coll: parent, key: q.params[0], field: f.Field} }
-		rt.handle(http.MethodGet, under, func(q *request) (*reply, error) { return a.list(q, c, owner(q)) })
-		rt.handle(http.MethodPost, under, func(q *request) (*reply, error) { return a.create(q, c, owner(q)) })
+		ownerOf := func(q *request) *owner { return &owner{coll: parent, key: q.params[0], field: f.Field} }
+		rt.handle(http.MethodGet, under, func(q *request) (*reply, error) { return a.list(q, c, ownerOf(q)) })
+		rt.handle(http.MethodPost, under, func(q *request) (*reply, error) { return a.create(q, c, ownerOf(q)) })
 		a.itemRoutes(rt, fmt.Sprintf("%s/{%s}", under, c.Kind), func(q *request) target {
-			return target{coll: c, key: q.params[1], owner: owner(q)}
+			return target{coll: c, key: q.params[1], owner: ownerOf(q)}
 		})
 		a.itemRoutes(rt, one+"/"+f.Field, func(q *request) target {
 			return target{coll: parent, child: &child{coll: c, key: q.params[0], field: f.Field}}

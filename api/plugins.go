@@ -8,8 +8,8 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugin"
 )
 
-// pluginSchema lays every plugin's own schema over the plugins entity.
-func pluginSchema(base *schema.Schema, plugins []*plugin.Definition) *schema.Schema {
+// withPlugins lays every plugin's own schema over the plugins entity.
+func withPlugins(base *schema.Schema, plugins []*plugin.Definition) *schema.Schema {
 	subs := make(map[string]*schema.Schema, len(plugins))
 	for _, p := range plugins {
 		subs[p.Name] = p.Schema

@@ -207,8 +207,11 @@ type Stats struct {
 	// leader.
 	Applies      uint64
 	ApplySeconds float64
-	// SnapshotSeconds is how long the last snapshot took to write.
+	// SnapshotSeconds is how long the last snapshot took to write, SnapshotIndex
+	// the log index of the last change of an entity that is in it: what a node
+	// that restarts alone would serve.
 	SnapshotSeconds   float64
+	SnapshotIndex     uint64
 	Voters, Nonvoters int
 	// FailureTolerance is how many more voters may be lost before writes stop,
 	// as far as gossip knows; negative when they have stopped.
@@ -224,8 +227,8 @@ func (n *Node) Stats() Stats {
 	servers := n.servers()
 	s := Stats{State: n.raft.State().String(), Term: n.raft.CurrentTerm(),
 		CommitIndex: n.raft.CommitIndex(), AppliedIndex: n.raft.AppliedIndex(),
-		SnapshotSeconds: time.Duration(n.state.seconds.Load()).Seconds(),
-		Voters:          countVoters(servers), HealthScore: n.gossip.list.GetHealthScore()}
+		SnapshotSeconds: time.Duration(n.state.seconds.Load()).Seconds(), SnapshotIndex: n.state.persisted.Load(),
+		Voters: countVoters(servers), HealthScore: n.gossip.list.GetHealthScore()}
 	count, total := n.applies.sums()
 	s.Applies, s.ApplySeconds = count, total.Seconds()
 	s.Nonvoters = len(servers) - s.Voters

@@ -47,7 +47,8 @@ type Proxy struct {
 }
 
 // New makes a proxy and compiles the newest configuration. It serves nothing
-// before Start. The error wraps ErrConfig.
+// before Start, but has to be shut down also without it. The error wraps
+// ErrConfig.
 func New(cfg Config) (*Proxy, error) {
 	cfg, err := cfg.complete()
 	if err != nil {

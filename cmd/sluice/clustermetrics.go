@@ -35,6 +35,7 @@ func newClusterMetrics(node *cluster.Node) *clusterMetrics {
 			gauge("sluice_raft_commit_index", "Last log index known to be committed.", func(s cluster.Stats) float64 { return float64(s.CommitIndex) }),
 			gauge("sluice_raft_applied_index", "Last log index applied.", func(s cluster.Stats) float64 { return float64(s.AppliedIndex) }),
 			gauge("sluice_raft_last_contact_seconds", "Time since the leader was heard; 0 on the leader, -1 if never.", func(s cluster.Stats) float64 { return s.LastContact }),
+			gauge("sluice_raft_snapshot_index", "Last change of an entity that the newest snapshot on disk holds.", func(s cluster.Stats) float64 { return float64(s.SnapshotIndex) }),
 			gauge("sluice_raft_snapshot_seconds", "Time that the last snapshot took to write.", func(s cluster.Stats) float64 { return s.SnapshotSeconds }),
 			gauge("sluice_cluster_voters", "Members with a vote.", func(s cluster.Stats) float64 { return float64(s.Voters) }),
 			gauge("sluice_cluster_nonvoters", "Members without a vote.", func(s cluster.Stats) float64 { return float64(s.Nonvoters) }),

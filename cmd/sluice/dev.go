@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -112,19 +113,18 @@ func runDev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 
 	ready := make(chan error, 1)
 	watch, cancel := context.WithTimeout(ctx, devReady)
-	defer cancel()
-	go func() { ready <- awaitCluster(watch, nodes) }()
+	var watching sync.WaitGroup
+	watching.Go(func() { ready <- awaitCluster(watch, nodes) })
+	defer func() { cancel(); watching.Wait() }()
 	for {
 		select {
 		case <-signals:
-			cancel()
 			fmt.Fprintln(out, "\nStopping ...")
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		case n := <-family.ended:
 			if ready != nil {
-				cancel()
 				return fmt.Errorf("%s did not start: %s", n.name, n.lastWords())
 			}
 			fmt.Fprintf(out, "%s has ended (%s). Start it again with: %s\n", n.name, n.outcome(), n.startLine())

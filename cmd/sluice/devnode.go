@@ -106,11 +106,13 @@ func shorten(path string) string {
 	return path
 }
 
-// environ is this process's without the settings that the node's file makes:
-// KONG_PROXY_LISTEN, say, would put all nodes on one port.
+// environ is this process's without the settings that differ between the nodes:
+// KONG_PROXY_LISTEN, say, would put all of them on one port. Their logs are files
+// in their directories.
 func (n *devNode) environ() []string {
 	own := []string{"SLUICE_CONF"}
-	for _, name := range []string{"node_name", "data_dir", "proxy_listen", "admin_listen", "cluster_listen", "cluster_advertise", "join", "expect"} {
+	for _, name := range []string{"node_name", "data_dir", "proxy_listen", "admin_listen", "cluster_listen", "cluster_advertise", "join", "expect",
+		"proxy_access_log", "proxy_error_log", "admin_access_log", "admin_error_log"} {
 		own = append(own, config.Find(name).Variables()...)
 	}
 	return slices.DeleteFunc(os.Environ(), func(entry string) bool {
@@ -175,7 +177,7 @@ func startFamily(nodes []*devNode) (*family, error) {
 func (n *devNode) start() error {
 	n.cmd = exec.Command(n.self, "start", "--conf", n.conf())
 	n.cmd.Env = n.environ()
-	n.cmd.Stdout, n.cmd.Stderr = os.Stdout, n.stderr
+	n.cmd.Stderr = n.stderr
 	// A group of its own: Ctrl-C reaches this process alone, which stops the
 	// nodes in order.
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

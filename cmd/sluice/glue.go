@@ -42,12 +42,9 @@ func (g *gateway) connections() api.Connections {
 	}
 }
 
-// problems is the entities that the proxy cannot serve; nil if there are none.
+// problems is the entities that the proxy cannot serve.
 func (g *gateway) problems() any {
 	ps := g.proxy.Problems()
-	if len(ps) == 0 {
-		return nil
-	}
 	out := make([]problem, len(ps))
 	for i, p := range ps {
 		out[i] = problem{Kind: p.Kind, ID: p.ID, Message: p.Err.Error()}

@@ -15,8 +15,8 @@
 //   - claims_to_verify (none): exp (the token must not be expired) and nbf (it
 //     must be valid already). A claim that is not listed is not looked at: by
 //     default an expired token passes.
-//   - maximum_expiration (0: no limit): exp may be at most so many seconds
-//     ahead. Needs exp in claims_to_verify.
+//   - maximum_expiration (0: no limit): the token must have an exp, at most so
+//     many seconds ahead. If claims_to_verify is set it must list exp.
 //   - anonymous: the id or username of the consumer that stands for requests
 //     without a valid token. Default: they are answered 401.
 //   - run_on_preflight (true): OPTIONS requests need a token too.

@@ -1,0 +1,54 @@
+# Needs Go and make, and a C compiler for the race detector of "make test".
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo devel)
+FUZZTIME  ?= 20s
+BENCHTIME ?= 1s
+PACKAGES  ?= ./...
+
+# Run with the module's Go; newer rules come with a change of this line only.
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := help
+.PHONY: help build cluster test check-format lint bench fuzz clean
+
+help:
+	@echo 'make build     bin/sluice, one static binary'
+	@echo 'make cluster   build, and run three nodes with a demo upstream; Ctrl-C stops all of it'
+	@echo 'make test      go vet, gofmt, and every test with the race detector'
+	@echo 'make lint      staticcheck'
+	@echo 'make bench     every benchmark, with allocations (BENCHTIME=$(BENCHTIME), PACKAGES=$(PACKAGES))'
+	@echo 'make fuzz      every fuzz target for FUZZTIME=$(FUZZTIME)'
+	@echo 'make clean     remove bin'
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sluice ./cmd/sluice
+
+# exec: Ctrl-C and SIGTERM go to sluice and not to a shell around it.
+cluster: build
+	@exec bin/sluice dev --nodes 3 --upstream
+
+test: check-format
+	go vet ./...
+	go test -race -timeout 15m $(PACKAGES)
+
+check-format:
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt has changes for:" $$files; exit 1; fi
+
+lint: check-format
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+bench:
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PACKAGES)
+
+fuzz:
+	@set -e; for pkg in $$(go list $(PACKAGES)); do \
+	  targets=$$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); \
+	  for target in $$targets; do \
+	    echo "$$pkg $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+clean:
+	rm -rf bin

@@ -1,0 +1,113 @@
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/proxy/plugin"
+)
+
+// manyRoutes stores routes, a service for every ten, and a plugin for every
+// hundredth route.
+func (w *world) manyRoutes(n int) {
+	w.t.Helper()
+	w.hook("none", accessHook(func(*plugin.Exchange) plugin.Verdict { return plugin.Continue }))
+	var ops []fsm.Op
+	service := ""
+	for i := range n {
+		if i%10 == 0 {
+			op := w.op("services", object{"name": fmt.Sprintf("s%d", i), "host": "127.0.0.1", "port": 1, "protocol": "http", "enabled": true})
+			service = op.ID
+			ops = append(ops, op)
+		}
+		op := w.op("routes", object{"name": fmt.Sprintf("r%d", i), "service": object{"id": service}, "protocols": []string{"http", "https"},
+			"paths": []string{fmt.Sprintf("/many/%d/", i)}, "strip_path": true})
+		ops = append(ops, op)
+		if i%100 == 0 {
+			ops = append(ops, w.op("plugins", object{"name": "test-mid", "enabled": true, "route": object{"id": op.ID},
+				"protocols": []string{"http", "https"}, "config": object{"hook": "none"}}))
+		}
+	}
+	w.apply(ops...)
+}
+
+// BenchmarkCompile: what a change costs. "full" is a change of a route,
+// "plugins" one of a plugin, "rest" one of a consumer or a credential.
+func BenchmarkCompile(b *testing.B) {
+	for _, n := range []int{1000, 5000} {
+		w := newWorld(b)
+		w.manyRoutes(n)
+		p, err := New(w.config)
+		if err != nil {
+			b.Fatal(err)
+		}
+		w.proxy = p
+		b.Cleanup(w.stop)
+		view, c := w.machine.View(), p.compile
+		b.Run(fmt.Sprintf("full/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c.last, c.routes = nil, nil
+				c.build(view)
+			}
+		})
+		b.Run(fmt.Sprintf("plugins/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c.plugins = nil
+				c.build(view)
+			}
+		})
+		b.Run(fmt.Sprintf("rest/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c.build(view)
+			}
+		})
+	}
+}
+
+// BenchmarkRequest is the whole path over loopback: client, proxy and service
+// in one process, so the proxy's part is what is above "direct".
+func BenchmarkRequest(b *testing.B) {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "hello")
+	}))
+	b.Cleanup(service.Close)
+	w := newWorld(b)
+	w.route(w.service(service.URL, nil), object{"paths": []string{"/r"}})
+	w.manyRoutes(1000)
+	w.start()
+	b.Run("direct", func(b *testing.B) { benchmarkConn(b, service.Listener.Addr().String(), "/") })
+	b.Run("proxied", func(b *testing.B) { benchmarkConn(b, w.addr(), "/r") })
+	b.Run("404", func(b *testing.B) { benchmarkConn(b, w.addr(), "/none") })
+}
+
+func benchmarkConn(b *testing.B, addr, path string) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	request := []byte("GET " + path + " HTTP/1.1\r\nHost: example.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Write(request); err != nil {
+			b.Fatal(err)
+		}
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
