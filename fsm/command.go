@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -121,11 +122,23 @@ func NewLimits(e *limiter.Entry) *Command {
 
 // Encode gives the bytes of the log entry.
 func (c *Command) Encode() ([]byte, error) {
-	data, err := json.Marshal(c)
+	data, err := encode(c)
 	if err != nil {
 		return nil, fmt.Errorf("encode command: %w", err)
 	}
 	return data, nil
+}
+
+// encode is json.Marshal without its escapes for HTML, so that an entity's JSON
+// stays as the Admin API made it.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), nil
 }
 
 // DecodeCommand reads a log entry. The error wraps ErrMalformedCommand, or

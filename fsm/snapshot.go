@@ -114,7 +114,7 @@ func (w *recordWriter) record(kind byte, payload []byte) {
 }
 
 func (w *recordWriter) json(kind byte, v any) {
-	payload, err := json.Marshal(v)
+	payload, err := encode(v)
 	if err != nil && w.err == nil {
 		w.err = err
 	}

@@ -48,7 +48,7 @@ func filled(t *testing.T) *log {
 	l.apply(NewInit("cluster-1"))
 	for i := range 4 {
 		id := fmt.Sprintf("55555555-5555-4555-8555-%012d", i)
-		l.apply(NewWrite("req-"+id, 0, op(Create, "services", id, fmt.Sprintf(`,"name":"s%d","host":"h","new_field_of_a_newer_build":{"x":[1,2]}`, i))))
+		l.apply(NewWrite("req-"+id, 0, op(Create, "services", id, fmt.Sprintf(`,"name":"s%d","host":"h","new_field_of_a_newer_build":{"x":[1,"<&>"]}`, i))))
 	}
 	return l
 }
@@ -68,7 +68,7 @@ func TestSnapshotRestores(t *testing.T) {
 		t.Fatalf("cluster %q, index %d, config index %d", v.ClusterID(), v.Index(), v.ConfigIndex())
 	}
 	e := v.Lookup("services", "s3")
-	if e == nil || !bytes.Contains(e.Raw, []byte("new_field_of_a_newer_build")) {
+	if e == nil || !bytes.Contains(e.Raw, []byte(`"new_field_of_a_newer_build":{"x":[1,"<&>"]}`)) {
 		t.Fatalf("a field of a newer build was lost: %+v", e)
 	}
 	other.index = l.index

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -43,7 +45,7 @@ func newHTTPFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
 		MaxHeaderBytes:               p.cfg.MaxHeadBytes,
 		BaseContext:                  func(net.Listener) context.Context { return p.ctx },
 		ConnState:                    connState,
-		ErrorLog:                     zap.NewStdLog(p.log.WithOptions(zap.IncreaseLevel(zap.DebugLevel))),
+		ErrorLog:                     debugLog(p.log),
 		Protocols:                    new(http.Protocols),
 	}
 	f.server.Protocols.SetHTTP1(true)
@@ -55,6 +57,16 @@ func newHTTPFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
 		f.server.Protocols.SetUnencryptedHTTP2(l.HTTP2)
 	}
 	return f
+}
+
+// debugLog takes what net/http says about broken connections: clients' doing,
+// and too much for any other level.
+func debugLog(logger *zap.Logger) *log.Logger {
+	std, err := zap.NewStdLogAt(logger, zap.DebugLevel)
+	if err != nil { // only for a level that zap does not know
+		return log.New(io.Discard, "", 0)
+	}
+	return std
 }
 
 // start serves in a goroutine that ends with drain or close.

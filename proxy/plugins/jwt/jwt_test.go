@@ -176,6 +176,7 @@ func TestRefusals(t *testing.T) {
 		"exp a string":               {verified, hs256(t, claims{"iss": "k1", "exp": "9999999999", "nbf": now}), `{"exp":"must be a number"}`},
 		"nbf missing":                {verified, hs256(t, claims{"iss": "k1", "exp": now + 1}), `{"nbf":"must be a number"}`},
 		"exp too far":                {limited, hs256(t, claims{"iss": "k1", "exp": now + 61}), `{"exp":"exceeds maximum allowed expiration"}`},
+		"no exp, limited":            {`{"maximum_expiration":60}`, hs256(t, claims{"iss": "k1"}), `{"exp":"exceeds maximum allowed expiration"}`},
 		"exp over, not too far":      {limited, hs256(t, claims{"iss": "k1", "exp": now - 1}), `{"exp":"token expired"}`},
 	}
 	for name, test := range tests {
