@@ -36,7 +36,8 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "sluice")
-	build := exec.Command("go", "build", "-ldflags", "-X main.version=test", "-o", binary, ".")
+	args := append([]string{"build", "-ldflags", "-X main.version=test", "-o", binary}, buildFlags...)
+	build := exec.Command("go", append(args, ".")...)
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
@@ -56,7 +57,7 @@ func testMain(m *testing.M) int {
 const patience = 30 * time.Second
 
 // waitFor polls until cond gives nil, and fails the test with its last error.
-func waitFor(t *testing.T, what string, cond func() error) {
+func waitFor(t testing.TB, what string, cond func() error) {
 	t.Helper()
 	if err := poll(patience, cond); err != nil {
 		t.Fatalf("waited %s for %s: %v", patience, what, err)
@@ -89,7 +90,7 @@ var ports = struct {
 	next int
 }{next: 20_000 + os.Getpid()%700*10}
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	ports.Lock()
 	defer ports.Unlock()
@@ -124,13 +125,13 @@ func portIsFree(port int) bool {
 // testCluster is nodes that are processes of the binary. Everything is stopped
 // and reaped when the test ends; after a failure their logs are shown.
 type testCluster struct {
-	t     *testing.T
+	t     testing.TB
 	nodes []*testNode
 }
 
 // testNode is one of them. Its directory stays when the process ends.
 type testNode struct {
-	t       *testing.T
+	t       testing.TB
 	cluster *testCluster
 	name    string
 	dir     string
@@ -145,7 +146,7 @@ type testNode struct {
 
 // newCluster starts n nodes and waits until all of them know a leader, each
 // other, and serve.
-func newCluster(t *testing.T, n int) *testCluster {
+func newCluster(t testing.TB, n int) *testCluster {
 	t.Helper()
 	c := idleCluster(t, n)
 	for _, node := range c.nodes {
@@ -156,7 +157,7 @@ func newCluster(t *testing.T, n int) *testCluster {
 }
 
 // idleCluster is newCluster without starting anything.
-func idleCluster(t *testing.T, n int) *testCluster {
+func idleCluster(t testing.TB, n int) *testCluster {
 	t.Helper()
 	c := &testCluster{t: t}
 	root := t.TempDir()
@@ -173,6 +174,9 @@ func idleCluster(t *testing.T, n int) *testCluster {
 func (c *testCluster) cleanup() {
 	for _, n := range c.nodes {
 		n.kill()
+		if strings.Contains(n.stderr.String(), "DATA RACE") {
+			c.t.Errorf("%s has a data race", n.name)
+		}
 		if c.t.Failed() {
 			c.t.Logf("%s stderr:\n%s", n.name, n.stderr.String())
 			if log, err := os.ReadFile(filepath.Join(n.dir, "logs", "error.log")); err == nil {
@@ -362,7 +366,7 @@ type answer struct {
 }
 
 // json decodes the body as an object.
-func (a answer) json(t *testing.T) map[string]any {
+func (a answer) json(t testing.TB) map[string]any {
 	t.Helper()
 	var object map[string]any
 	if err := json.Unmarshal(a.body, &object); err != nil {
@@ -455,7 +459,7 @@ func (n *testNode) create(path string, fields ...string) map[string]any {
 }
 
 // sluice runs a command of the binary to its end.
-func sluice(t *testing.T, args ...string) (stdout, stderr string, code int) {
+func sluice(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -305,16 +305,18 @@ func TestRoutesLoadUnderTraffic(t *testing.T) {
 	}
 }
 
-// probe sends requests one after the other until stop is closed and wants 200
-// from each; took hears how long each took.
-func probe(t *testing.T, n *testNode, stop <-chan struct{}, took func(time.Duration)) {
+// probe sends two hundred requests a second, one after the other, until stop is
+// closed and wants 200 from each; took hears how long each took.
+func probe(t testing.TB, n *testNode, stop <-chan struct{}, took func(time.Duration)) {
 	keep := &http.Client{Timeout: patience, Transport: &http.Transport{}}
 	defer keep.CloseIdleConnections()
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
 	for {
 		select {
 		case <-stop:
 			return
-		default:
+		case <-pace.C:
 		}
 		start := time.Now()
 		resp, err := keep.Get(n.proxyURL("/probe"))
@@ -331,7 +333,7 @@ func probe(t *testing.T, n *testNode, stop <-chan struct{}, took func(time.Durat
 }
 
 // loadRoutes makes n routes by n writes, eight at a time, over all nodes.
-func loadRoutes(t *testing.T, c *testCluster, n int) {
+func loadRoutes(t testing.TB, c *testCluster, n int) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for w := range 8 {

@@ -17,7 +17,7 @@ import (
 
 // route makes a service and a route for a path to the demo upstream on the
 // node.
-func route(t *testing.T, n *testNode, path string) {
+func route(t testing.TB, n *testNode, path string) {
 	t.Helper()
 	up, err := startDemoUpstream(t.Context(), "127.0.0.1:0")
 	if err != nil {
