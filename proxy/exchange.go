@@ -43,8 +43,11 @@ type front interface {
 	// stopBody makes reads of the request's body fail, the pending one too.
 	// Safe for concurrent use.
 	stopBody()
-	// bodyRead is how many bytes of the body were read; valid when no one reads.
+	// bodyRead is how many bytes of the body were read, bodyFailure why the
+	// request has to be refused: errBodyTooLarge, errBodyTimeout or nil. Both
+	// are valid when no one reads.
 	bodyRead() int64
+	bodyFailure() error
 	// trailer gives the request's trailer once the body has ended.
 	trailer() http.Header
 

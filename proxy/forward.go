@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -94,15 +95,20 @@ func (x *exchange) prepareBody(q *upstream.Request) error {
 // failed answers for a service that did not.
 func (x *exchange) failed(err error) {
 	status, message := http.StatusBadGateway, ""
+	// A body that fails ends the exchange in several places at once, and err
+	// tells of the fastest.
+	if failure := x.front.bodyFailure(); failure != nil {
+		err = failure
+	}
 	switch {
-	case x.gone():
-		x.Response.Status = statusClientGone
-		x.front.abort()
-		return
 	case errors.Is(err, errBodyTooLarge):
 		status = http.StatusRequestEntityTooLarge
 	case errors.Is(err, errBodyTimeout):
 		status = http.StatusRequestTimeout
+	case errors.Is(err, context.Canceled):
+		x.Response.Status = statusClientGone
+		x.front.abort()
+		return
 	case errors.Is(err, upstream.ErrBody):
 		status = http.StatusBadRequest
 	case errors.Is(err, upstream.ErrResolve):

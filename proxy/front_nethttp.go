@@ -257,6 +257,13 @@ func (h *httpExchange) bodyRead() int64 {
 	return h.body.read.Load()
 }
 
+func (h *httpExchange) bodyFailure() error {
+	if h.body == nil {
+		return nil
+	}
+	return h.body.failure
+}
+
 func (h *httpExchange) trailer() http.Header { return h.r.Trailer }
 func (h *httpExchange) portText() string     { return h.front.portStr }
 

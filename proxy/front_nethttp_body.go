@@ -18,6 +18,8 @@ type clientBody struct {
 	read     atomic.Int64
 	ended    atomic.Bool
 	stopped  atomic.Bool
+	// failure is why the request has to be refused, if it has to.
+	failure error
 	// reading is held during a read, so that stop can wait for its end.
 	reading sync.Mutex
 }
@@ -36,18 +38,22 @@ func (b *clientBody) Read(p []byte) (int, error) {
 		return 0, errBodyStopped
 	}
 	n, err := b.exchange.r.Body.Read(p)
-	total := b.read.Add(int64(n))
-	switch {
-	case b.limit > 0 && total > b.limit:
-		return 0, errBodyTooLarge
-	case errors.Is(err, io.EOF):
+	if errors.Is(err, io.EOF) {
 		b.ended.Store(true)
 		// net/http watches for the client's departure from now on, without end.
 		_ = b.exchange.control.SetReadDeadline(time.Time{})
-	case b.stopped.Load() && err != nil:
+	}
+	total := b.read.Add(int64(n))
+	switch {
+	case b.limit > 0 && total > b.limit:
+		b.failure = errBodyTooLarge
+		return 0, errBodyTooLarge
+	case err == nil || b.ended.Load():
+	case isTimeout(err) && !time.Now().Before(b.until): // not by stop
+		b.failure = fmt.Errorf("%w: nothing read for %v", errBodyTimeout, b.timeout)
+		err = b.failure
+	case b.stopped.Load():
 		err = errBodyStopped
-	case isTimeout(err):
-		err = fmt.Errorf("%w: nothing read for %v", errBodyTimeout, b.timeout)
 	}
 	return n, err
 }
@@ -56,6 +62,9 @@ func (b *clientBody) Read(p []byte) (int, error) {
 // pending one.
 func (b *clientBody) stop() {
 	b.stopped.Store(true)
+	if b.ended.Load() {
+		return // a deadline would strike net/http's watch for the client
+	}
 	_ = b.exchange.control.SetReadDeadline(time.Unix(1, 0))
 	b.reading.Lock()
 	defer b.reading.Unlock()

@@ -40,6 +40,7 @@ func (p *Proxy) serve(x *exchange) {
 
 // begin fills what does not depend on the front.
 func (p *Proxy) begin(x *exchange) {
+	x.Times.Started = time.Now() // net/http tells of a request when its head is complete
 	x.snapshot = p.current.Load()
 	x.Directory = x.snapshot.directory
 	x.Request.ID = newRequestID()

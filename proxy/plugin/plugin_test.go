@@ -2,7 +2,9 @@ package plugin_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -10,27 +12,29 @@ import (
 )
 
 func TestRegistry(t *testing.T) {
-	low := &plugin.Definition{Name: "test-low", Priority: -2}
-	high := &plugin.Definition{Name: "test-high", Priority: -1}
-	twin := &plugin.Definition{Name: "test-a-low", Priority: -2}
+	run := fmt.Sprintf("test%d-", len(plugin.All())) // -count runs this in one process
+	low := &plugin.Definition{Name: run + "low", Priority: -2}
+	high := &plugin.Definition{Name: run + "high", Priority: -1}
+	twin := &plugin.Definition{Name: run + "a-low", Priority: -2}
 	for _, d := range []*plugin.Definition{low, high, twin} {
 		plugin.Register(d)
 	}
-	if d, ok := plugin.Lookup("test-low"); !ok || d != low {
+	if d, ok := plugin.Lookup(low.Name); !ok || d != low {
 		t.Errorf("Lookup = %v, %v", d, ok)
 	}
-	if _, ok := plugin.Lookup("test-none"); ok {
+	if _, ok := plugin.Lookup(run + "none"); ok {
 		t.Error("found a plugin that is not there")
 	}
-	if got := plugin.All(); !slices.Equal(got, []*plugin.Definition{high, twin, low}) {
-		t.Errorf("All = %v", got)
+	all := slices.DeleteFunc(plugin.All(), func(d *plugin.Definition) bool { return !strings.HasPrefix(d.Name, run) })
+	if !slices.Equal(all, []*plugin.Definition{high, twin, low}) {
+		t.Errorf("All = %v", all)
 	}
 	defer func() {
 		if recover() == nil {
 			t.Error("a second plugin of the same name was taken")
 		}
 	}()
-	plugin.Register(&plugin.Definition{Name: "test-low"})
+	plugin.Register(&plugin.Definition{Name: low.Name})
 }
 
 func TestEnvShared(t *testing.T) {

@@ -29,16 +29,17 @@ func (c *client) exchange(ctx context.Context, cn *conn, req *Request) (resp *Re
 	if err == nil {
 		return resp, x.up.started(), nil
 	}
-	// The upload's own reason, if it was the one to close the connection.
+	// The upload's own reason, if it was the one to close the connection. What
+	// comes after the failure is not the reason for it.
 	if cause := x.up.cause.Load(); cause != nil {
 		err = *cause
+	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	cn.cut()
 	x.up.end()
 	x.stop()
-	if ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
-	}
 	return nil, x.up.started(), err
 }
 

@@ -249,8 +249,7 @@ func (p parts) without(data []byte, name string) ([]byte, bool) {
 	err := p.each(data, func(part *multipart.Part) error {
 		if part.FormName() == name {
 			had = true
-			_, err := io.Copy(io.Discard, part) // says whether the part is whole
-			return err
+			return nil
 		}
 		copied, err := w.CreatePart(part.Header)
 		if err != nil {
@@ -265,6 +264,9 @@ func (p parts) without(data []byte, name string) ([]byte, bool) {
 	return rest.Bytes(), true
 }
 
+// each visits the parts of a body. A body of which the end is missing is an
+// error, even if its last part is of no interest, so that find and without
+// agree on what can be read.
 func (p parts) each(data []byte, visit func(*multipart.Part) error) error {
 	r := multipart.NewReader(bytes.NewReader(data), p.boundary)
 	for {
@@ -276,6 +278,9 @@ func (p parts) each(data []byte, visit func(*multipart.Part) error) error {
 			return err
 		}
 		if err := visit(part); err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.Discard, part); err != nil {
 			return err
 		}
 	}

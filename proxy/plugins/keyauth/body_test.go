@@ -167,6 +167,7 @@ func FuzzBody(f *testing.F) {
 	f.Add(jsonType, `{"apikey":["k1"],"apikey":1e9}`, false)
 	f.Add(partsType, part("apikey", "k1")+part("a", "1")+"--x-7--\r\n", true)
 	f.Add(partsType, "--x-7\r\n\r\n--x-7--", true)
+	f.Add(partsType, part("apikey", "k1")+"--x-7\r\n\r\n", true)
 	f.Add("multipart/form-data; boundary=\"\xff\"", "--", true)
 	f.Fuzz(func(t *testing.T, contentType, text string, hide bool) {
 		ex := plugintest.Exchange("POST", "/")

@@ -145,9 +145,9 @@ func New(env *plugin.Env, in *plugin.Instance) (any, error) {
 // Access implements plugin.Accessor: it takes a token for the request, or
 // answers it.
 //
-// An admission allocates nothing once the pools are warm, except the text of
-// remaining counts above 4095 and of a client address that has not been seen
-// lately.
+// An admission allocates nothing once the pools are warm, but for the texts of
+// numbers above 4095 (what is left, and the reset of a day or longer), of what
+// is left of a fractional limit, and of a client address not seen lately.
 func (p *Plugin) Access(ex *plugin.Exchange) plugin.Verdict {
 	d := p.quota.Take(ex.Context(), &p.limit, p.key(ex))
 	if d.Err != nil {

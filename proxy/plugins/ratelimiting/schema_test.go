@@ -32,8 +32,11 @@ func TestSchema(t *testing.T) {
 		"path, none": {`{"minute":5,"limit_by":"path"}`,
 			"2 schema violations (failed conditional validation given value of field 'config.limit_by'; " +
 				"config.path: required field missing)"},
-		"relative path": {`{"minute":5,"limit_by":"path","path":"a"}`, "schema violation (config.path: should start with: /)"},
-		"error code":    {`{"minute":5,"error_code":0}`, "schema violation (config.error_code: value must be greater than 0)"},
+		"relative path": {`{"minute":5,"path":"a"}`, "schema violation (config.path: should start with: /)"},
+		"relative path, used": {`{"minute":5,"limit_by":"path","path":"a"}`,
+			"2 schema violations (failed conditional validation given value of field 'config.limit_by'; " +
+				"config.path: should start with: /)"},
+		"error code": {`{"minute":5,"error_code":0}`, "schema violation (config.error_code: value must be greater than 0)"},
 		"sync_rate with local": {`{"minute":5,"sync_rate":1}`,
 			"schema violation (config: sync_rate can only be used with the redis policy)"},
 		"sync_rate too small": {`{"minute":5,"policy":"redis","redis":{"host":"r.test"},"sync_rate":0.01}`,
