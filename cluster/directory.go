@@ -39,13 +39,19 @@ func newDirectory(changed func()) *directory {
 	return &directory{members: map[string]*member{}, changed: changed}
 }
 
-// learn takes an address from elsewhere than gossip; gossip knows better about
-// who is alive.
-func (d *directory) learn(id, name, address string) {
+// learn takes an address from another node or from the file; what gossip says
+// of a node that is alive is newer.
+func (d *directory) learn(id, name, address string) { d.locate(id, name, address, false) }
+
+// heard takes an address from the node itself. It is true at once, while gossip
+// may take seconds to give up the place where the node was before a restart.
+func (d *directory) heard(id, name, address string) { d.locate(id, name, address, true) }
+
+func (d *directory) locate(id, name, address string, firstHand bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	m := d.members[id]
-	if m != nil && (m.alive || m.Address == address) {
+	if m != nil && (m.alive && !firstHand || m.Address == address) {
 		return
 	}
 	if m == nil {

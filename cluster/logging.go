@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -42,7 +44,13 @@ var _ hclog.Logger = (*raftLog)(nil)
 
 // Log implements hclog.Logger.
 func (l *raftLog) Log(level hclog.Level, msg string, args ...any) {
-	entry := l.log.Check(l.level(level, msg), msg)
+	to := l.level(level, msg)
+	for _, arg := range args {
+		if err, ok := arg.(error); ok && (errors.Is(err, raft.ErrNothingNewToSnapshot) || errors.Is(err, raft.ErrLogNotFound)) {
+			to = zapcore.DebugLevel // no snapshot is needed; a follower gets one instead of the log
+		}
+	}
+	entry := l.log.Check(to, msg)
 	if entry == nil {
 		return
 	}

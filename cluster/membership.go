@@ -173,7 +173,7 @@ func (n *Node) greet(ctx context.Context, address string) error {
 	if ours != "" && info.ClusterID != "" && ours != info.ClusterID {
 		return &ForeignClusterError{Ours: ours, Theirs: info.ClusterID, Address: address}
 	}
-	n.dir.learn(info.ID, info.Name, info.Address)
+	n.dir.heard(info.ID, info.Name, info.Address)
 	return n.gossip.join([]string{address})
 }
 
@@ -224,7 +224,7 @@ func (n *Node) addMember(ctx context.Context, req joinRequest) (*joinAnswer, err
 	if req.ClusterID != "" && req.ClusterID != ours {
 		return nil, &ForeignClusterError{Ours: ours, Theirs: req.ClusterID, Address: req.Address}
 	}
-	n.dir.learn(req.ID, req.Name, req.Address)
+	n.dir.heard(req.ID, req.Name, req.Address)
 	if !serverIn(n.servers(), req.ID) {
 		err := n.await(ctx, func() raft.Future {
 			return n.raft.AddNonvoter(raft.ServerID(req.ID), raft.ServerAddress(req.ID), 0, n.conf.Timing.Call)

@@ -253,6 +253,18 @@ func (n *Node) HasLeader() bool { return n.leaderID() != "" }
 // Voters is how many nodes vote, dead ones included.
 func (n *Node) Voters() int { return countVoters(n.servers()) }
 
+// VoterIDs gives the ids of the nodes that vote, dead ones included. It asks no
+// other node.
+func (n *Node) VoterIDs() []string {
+	var ids []string
+	for _, s := range n.servers() {
+		if s.Suffrage == raft.Voter {
+			ids = append(ids, string(s.ID))
+		}
+	}
+	return ids
+}
+
 func (n *Node) leaderID() string {
 	_, id := n.raft.LeaderWithID()
 	return string(id)

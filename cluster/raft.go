@@ -196,6 +196,9 @@ func (n *Node) snapshotLoop() {
 			return
 		}
 		n.settle(policy.Quiet, policy.Interval)
+		if n.ctx.Err() != nil {
+			return
+		}
 		start := time.Now()
 		err := n.takeSnapshot(n.ctx)
 		if n.ctx.Err() != nil {

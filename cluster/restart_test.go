@@ -265,14 +265,14 @@ func TestFollowerFarBehindGetsASnapshot(t *testing.T) {
 	leakCheck(t)
 	short := func(conf Config) Config {
 		conf.Snapshot.TrailingLogs = 8
+		conf.MaxVoters = 1 // the leader must not need the one that is away
 		return conf
 	}
 	first := open(t, short(config(t, t.TempDir())))
 	waitLeader(t, first)
 	dir := t.TempDir()
 	conf := short(config(t, dir))
-	conf.Join, conf.MaxVoters = []string{first.Address()}, 1
-	first.conf.MaxVoters = 1 // the leader must not need the one that is away
+	conf.Join = []string{first.Address()}
 	behind := open(t, conf)
 	put(t, first, "seen")
 	holds(t, behind, "seen")
@@ -342,7 +342,7 @@ func TestShutdownWhileASnapshotIsInstalled(t *testing.T) {
 	follower := open(t, conf)
 	holds(t, follower, "kept")
 	layer := &dialer{streams: n.streams, done: make(chan struct{})}
-	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: layer, MaxPool: 1, Logger: n.raftLogger()})
+	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: layer, MaxPool: 1, Timeout: patience, Logger: n.raftLogger()})
 	defer func() {
 		if err := transport.Close(); err != nil {
 			t.Error(err)
@@ -352,11 +352,13 @@ func TestShutdownWhileASnapshotIsInstalled(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		to := raft.ServerID(follower.ID())
-		ended <- transport.InstallSnapshot(to, raft.ServerAddress(to), &raft.InstallSnapshotRequest{
+		err := transport.InstallSnapshot(to, raft.ServerAddress(to), &raft.InstallSnapshotRequest{
 			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(n.ID()), Addr: []byte(n.ID())},
 			Term:      1000, SnapshotVersion: 1, LastLogIndex: 1 << 20, LastLogTerm: 1000, Size: 1 << 30,
 			Configuration: raft.EncodeConfiguration(raft.Configuration{Servers: n.servers()}),
 		}, &raft.InstallSnapshotResponse{}, stalled)
+		stalled.CloseWithError(err)
+		ended <- err
 	}()
 	// More than the buffers between hold: when it is written, the follower is
 	// reading.

@@ -34,6 +34,7 @@ func (f *fields) Each(name string, yield func(value string) bool) {
 // (RFC 9110, section 5.3).
 func (f *fields) All(yield func(name, value string) bool) {
 	for name, values := range f.h {
+		name = spelled(name)
 		for _, v := range values {
 			if !yield(name, v) {
 				return

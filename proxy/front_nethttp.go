@@ -191,7 +191,7 @@ func (h *httpExchange) interim(status int, fields http.Header) {
 func (h *httpExchange) sendHead(status int, fields http.Header) {
 	out := h.w.Header()
 	for name, values := range fields {
-		out[name] = values
+		out[spelled(name)] = values
 	}
 	if _, ok := out["Content-Type"]; !ok {
 		out["Content-Type"] = nil // or else net/http guesses one

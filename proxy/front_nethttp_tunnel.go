@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -18,7 +17,13 @@ func (h *httpExchange) upgrade(fields http.Header, idle time.Duration) (clientTu
 	if err != nil {
 		return nil, fmt.Errorf("take over the client's connection: %w", err)
 	}
-	t := &hijacked{Conn: conn, reader: buffered.Reader, idle: idle}
+	// What came with the request is in the buffer. Reading on through it would
+	// cancel the request's context when the client closes its direction.
+	early, err := buffered.Reader.Peek(buffered.Reader.Buffered())
+	if err != nil {
+		return nil, fmt.Errorf("take over the client's connection: %w", errors.Join(err, conn.Close()))
+	}
+	t := &hijacked{Conn: conn, early: early, idle: idle}
 	var head strings.Builder
 	head.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
 	if err := fields.Write(&head); err != nil {
@@ -36,17 +41,22 @@ func (h *httpExchange) upgrade(fields http.Header, idle time.Duration) (clientTu
 // hijacked is a client's connection that net/http has given up.
 type hijacked struct {
 	net.Conn
-	reader *bufio.Reader
-	idle   time.Duration
+	early []byte // read before the switch
+	idle  time.Duration
 }
 
 // Read waits for the idle time at most; its error wraps upstream.ErrTimeout
 // then, and reading may go on.
 func (t *hijacked) Read(p []byte) (int, error) {
+	if len(t.early) > 0 {
+		n := copy(p, t.early)
+		t.early = t.early[n:]
+		return n, nil
+	}
 	if err := t.SetReadDeadline(time.Now().Add(t.idle)); err != nil {
 		return 0, err
 	}
-	n, err := t.reader.Read(p)
+	n, err := t.Conn.Read(p)
 	if isTimeout(err) {
 		err = fmt.Errorf("%w: client is quiet", upstream.ErrTimeout)
 	}

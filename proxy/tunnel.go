@@ -41,7 +41,7 @@ func (x *exchange) tunnel(resp *upstream.Response) {
 	wg.Go(func() { t.copy(resp.Tunnel, client, client.cut, resp.Tunnel.Cut) })
 	x.bodySent = t.copy(client, resp.Tunnel, client.cut, resp.Tunnel.Cut)
 	wg.Wait()
-	x.proxy.log.Warn("tunnel closed", zap.String("request_id", x.Request.ID))
+	x.proxy.log.Debug("tunnel closed", zap.String("request_id", x.Request.ID))
 }
 
 // tunnel is the state that both directions share.
@@ -77,7 +77,6 @@ func (t *tunnel) copy(to halfCloser, from io.Reader, cut ...func()) (total int64
 		case errors.Is(err, io.EOF) && to.CloseWrite() == nil:
 			return total
 		default:
-			println("DBG", err.Error())
 			for _, f := range cut {
 				f()
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/sluicegate/sluice/cluster"
 	"github.com/sluicegate/sluice/fsm"
@@ -115,58 +114,4 @@ func (s *servedIndex) Index() uint64 {
 	default:
 		return 0
 	}
-}
-
-// votersEvery is how often the list of voters is looked at.
-const votersEvery = 2 * time.Second
-
-// voterList knows the ids of the voters without asking anyone: a limit that
-// decides without a quorum needs them for every request, and asking waits for
-// nodes that are away.
-type voterList struct {
-	node *cluster.Node
-	ids  atomic.Pointer[[]string]
-	stop context.CancelFunc
-	done chan struct{}
-}
-
-// watchVoters runs a goroutine until close.
-func watchVoters(node *cluster.Node) *voterList {
-	ctx, stop := context.WithCancel(context.Background())
-	l := &voterList{node: node, stop: stop, done: make(chan struct{})}
-	l.look()
-	go l.run(ctx)
-	return l
-}
-
-func (l *voterList) run(ctx context.Context) {
-	defer close(l.done)
-	tick := time.NewTicker(votersEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			l.look()
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (l *voterList) look() {
-	ids := []string{}
-	for _, n := range l.node.Status().Nodes {
-		if n.Voter {
-			ids = append(ids, n.ID)
-		}
-	}
-	l.ids.Store(&ids)
-}
-
-func (l *voterList) voters() []string { return *l.ids.Load() }
-
-func (l *voterList) close(context.Context) error {
-	l.stop()
-	<-l.done
-	return nil
 }

@@ -165,11 +165,9 @@ func (g *gateway) openLimiter(context.Context) error {
 	g.batcher = limiter.NewBatcher(commitLimits(g.node), time.Now)
 	g.onClose(func(context.Context) error { g.batcher.Close(); return nil })
 	g.node.Handle(callLimits, submitLimits(g.batcher))
-	voters := watchVoters(g.node)
-	g.onClose(voters.close)
 	g.limiter = limiter.New(limiter.Config{
 		Node: g.node.ID(), Log: leaderLog{g.node},
-		Voters: voters.voters, HasLeader: g.node.HasLeader, Known: knownPool(g.machine),
+		Voters: g.node.VoterIDs, HasLeader: g.node.HasLeader, Known: knownPool(g.machine),
 	})
 	g.onClose(g.giveLeasesBack)
 	g.quota.set(g.limiter)
