@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	defaultMaxWait = 100 * time.Millisecond
-	tickEvery      = 20 * time.Millisecond
+	defaultMaxWait    = 100 * time.Millisecond
+	defaultMaxSilence = 2 * time.Second
+	tickEvery         = 20 * time.Millisecond
 	// proposeTimeout bounds one try to get a batch into the log.
 	proposeTimeout = time.Second
 	minBackoff     = 10 * time.Millisecond
@@ -48,8 +49,13 @@ type Config struct {
 	// Known returns the pool of a window as this node's ledger knows it
 	// (Ledger.Pool); start is in unix seconds. Default: nothing is known.
 	Known func(limit, key string, p Period, start int64) (pool int64, ok bool)
-	// MaxWait bounds how long a request waits for a token; default 100 ms.
+	// MaxWait bounds how long a request waits for a token that other nodes
+	// hold, once the log has said so; default 100 ms.
 	MaxWait time.Duration
+	// MaxSilence bounds how long a request waits while the log says nothing: its
+	// disk is slow, or a leader is being elected. To refuse earlier would be to
+	// refuse while tokens may be free. Default 2 s, more than an election takes.
+	MaxSilence time.Duration
 	// Audit, if set, is called for every token spent, with the window it was
 	// spent of. It is called under a lock: it must be quick and must not call
 	// the Limiter.
@@ -100,13 +106,16 @@ func (c *Config) setDefaults() {
 	if c.MaxWait <= 0 {
 		c.MaxWait = defaultMaxWait
 	}
+	if c.MaxSilence <= 0 {
+		c.MaxSilence = defaultMaxSilence
+	}
 }
 
 func (l *Limiter) now() int64 { return l.cfg.Now().UnixMicro() }
 
 // Take spends one token of every period of lim for key, or none. It answers at
 // once while this node holds tokens, and when the window is known to be used
-// up; otherwise it asks the log and waits at most Config.MaxWait.
+// up; otherwise it asks the log and waits, see Config.MaxWait and MaxSilence.
 func (l *Limiter) Take(ctx context.Context, lim *Limit, key string) Decision {
 	var d Decision
 	if tk := l.core.take(l.now(), lim, key, &d); tk != nil {
@@ -118,12 +127,22 @@ func (l *Limiter) Take(ctx context.Context, lim *Limit, key string) Decision {
 func (l *Limiter) wait(ctx context.Context, tk *ticket, lim *Limit) Decision {
 	timer := time.NewTimer(l.cfg.MaxWait)
 	defer timer.Stop()
+	silence := time.NewTimer(l.cfg.MaxSilence)
+	defer silence.Stop()
 	var d Decision
-	select {
-	case <-tk.ch:
-	case <-timer.C:
-	case <-ctx.Done():
-		d.Err = ctx.Err()
+	for waiting := true; waiting; {
+		select {
+		case <-tk.ch:
+			waiting = false
+		case <-timer.C:
+			waiting = !l.core.heard(tk)
+			timer.Reset(l.cfg.MaxWait)
+		case <-silence.C:
+			waiting = false
+		case <-ctx.Done():
+			d.Err = ctx.Err()
+			waiting = false
+		}
 	}
 	l.core.settle(tk, lim, l.now(), &d)
 	if d.Admitted {

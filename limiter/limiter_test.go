@@ -22,8 +22,9 @@ var errDown = errors.New("log is down")
 type memCluster struct {
 	ledger  *Ledger
 	batcher *Batcher
-	down    atomic.Bool // no leader
-	mute    atomic.Bool // answers of Propose get lost
+	down    atomic.Bool  // no leader
+	slow    atomic.Int64 // nanoseconds that a commit takes longer
+	mute    atomic.Bool  // answers of Propose get lost
 	entries atomic.Int64
 
 	mu       sync.Mutex
@@ -66,7 +67,7 @@ func (c *memCluster) start(id string, nodes int) *Limiter {
 
 func (c *memCluster) commit(ctx context.Context, e Entry) (*Outcome, error) {
 	select {
-	case <-time.After(2 * time.Millisecond): // the log's latency
+	case <-time.After(2*time.Millisecond + time.Duration(c.slow.Load())): // the log's latency
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -289,6 +290,33 @@ func TestBlind(t *testing.T) {
 			t.Errorf("close without a leader: %v, want the context's error", err)
 		}
 		c.batcher.Close()
+	})
+}
+
+// TestSlowLog: a log that takes longer than MaxWait is no reason to refuse; one
+// that says nothing at all is, after MaxSilence.
+func TestSlowLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newMemCluster(2)
+		defer c.close(t)
+		begin()
+		lim := &Limit{ID: "l", Version: 1, Max: [Periods]int64{Minute: 5}}
+		c.slow.Store(int64(700 * time.Millisecond))
+		for i := range int64(5) {
+			if d := c.limiters[i%2].Take(t.Context(), lim, "k"); !d.Admitted || d.Remaining[Minute] != 4-i {
+				t.Errorf("request %d: %+v", i+1, d)
+			}
+		}
+		if d := c.limiters[0].Take(t.Context(), lim, "k"); d.Admitted {
+			t.Errorf("a sixth was admitted: %+v", d)
+		}
+		c.slow.Store(int64(time.Hour))
+		start := time.Now()
+		d := c.limiters[0].Take(t.Context(), lim, "other")
+		if waited := time.Since(start); d.Admitted || waited != defaultMaxSilence {
+			t.Errorf("a log that says nothing: %+v after %s", d, waited)
+		}
+		c.slow.Store(0)
 	})
 }
 

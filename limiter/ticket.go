@@ -19,6 +19,7 @@ type ticket struct {
 	gen      [Periods]uint64 // of the cell a token was taken from
 	start    [Periods]int64  // of the window a token was taken from
 	missing  int
+	late     bool // the log had not answered when heard was last asked
 	done     bool
 	admitted bool
 	refused  Period
@@ -162,6 +163,24 @@ func (c *core) settle(tk *ticket, lim *Limit, local int64, d *Decision) {
 		d.Err = ErrClosed
 	}
 	s.describe(tk.acct, lim, t, d)
+}
+
+// heard is asked each time a ticket has waited as long as it should for tokens
+// of other nodes, and says whether that is enough: the log has answered about
+// what the ticket lacks. After an answer that came late there is another wait,
+// in which the other nodes may give.
+func (c *core) heard(tk *ticket) bool {
+	s := tk.acct.shard
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	late := tk.late
+	tk.late = false
+	for p := range tk.needs {
+		if tk.needs[p] && !tk.got[p] && tk.acct.cells[p].answered < tk.since {
+			tk.late = true
+		}
+	}
+	return tk.done || !tk.late && !late
 }
 
 // giveUp refuses a ticket that has waited long enough. If the log has answered
