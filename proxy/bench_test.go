@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/proxy/plugin"
@@ -49,7 +51,7 @@ func BenchmarkCompile(b *testing.B) {
 		}
 		w.proxy = p
 		b.Cleanup(w.stop)
-		view, c := w.machine.View(), p.compile
+		view, c := w.machine.View(), p.compiler
 		b.Run(fmt.Sprintf("full/%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -110,4 +112,39 @@ func benchmarkConn(b *testing.B, addr, path string) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkRequestDuringStorm: latency of requests while routes are added one
+// by one, each as soon as the one before is served.
+func BenchmarkRequestDuringStorm(b *testing.B) {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	b.Cleanup(service.Close)
+	w := newWorld(b)
+	to := w.service(service.URL, nil)
+	w.route(to, object{"paths": []string{"/r"}})
+	w.start()
+	stop := make(chan struct{})
+	var writer sync.WaitGroup
+	var writes int
+	writer.Go(func() {
+		for ; ; writes++ {
+			select {
+			case <-stop:
+				return
+			default:
+				w.route(to, object{"paths": []string{fmt.Sprintf("/storm/%d", writes)}})
+			}
+		}
+	})
+	var slowest time.Duration
+	for b.Loop() {
+		start := time.Now()
+		w.get("/r")
+		slowest = max(slowest, time.Since(start))
+	}
+	close(stop)
+	writer.Wait()
+	b.ReportMetric(float64(slowest.Microseconds())/1000, "slowest-ms")
+	b.ReportMetric(float64(writes)/b.Elapsed().Seconds(), "writes/s")
+	b.ReportMetric(float64(writes), "routes")
 }

@@ -150,7 +150,7 @@ func (c *compiler) buildRoutes(s *snapshot, entities, services []*fsm.Entity) *r
 	t := &routeTable{}
 	for _, e := range entities {
 		entity, ok := e.Value.(*fsm.Route)
-		if !ok || protocolSet(entity.Protocols) == 0 {
+		if !ok || routeProtocols(entity) == 0 {
 			continue // a stream route: not of this data plane
 		}
 		var service *fsm.Service
@@ -177,6 +177,14 @@ func (c *compiler) buildRoutes(s *snapshot, entities, services []*fsm.Entity) *r
 	return t
 }
 
+// routeProtocols is protocolSet with Kong's default for routes.
+func routeProtocols(r *fsm.Route) protocols {
+	if len(r.Protocols) == 0 {
+		return protoHTTP | protoHTTPS
+	}
+	return protocolSet(r.Protocols)
+}
+
 func newRouter(compiled []*route) (*router.Router, []router.Problem) {
 	routes := make([]router.Route, len(compiled))
 	for i, r := range compiled {
@@ -201,7 +209,7 @@ func canonicalNames(headers map[string][]string) map[string][]string {
 }
 
 func (c *compiler) compileRoute(entity *fsm.Route, service *fsm.Service) *route {
-	r := &route{entity: entity, service: service, speaks: protocolSet(entity.Protocols), label: entity.Name}
+	r := &route{entity: entity, service: service, speaks: routeProtocols(entity), label: entity.Name}
 	if r.label == "" {
 		r.label = entity.ID
 	}

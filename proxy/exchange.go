@@ -73,6 +73,7 @@ type exchange struct {
 	front    front
 	snapshot *snapshot
 	route    *route // nil when nothing matched
+	lookup   router.Request
 	match    router.Match
 	// trusted says that the peer is in trusted_ips.
 	trusted bool
@@ -89,7 +90,7 @@ type exchange struct {
 	// received are the fields as the client sent them, requestFields and
 	// responseFields what Request.Header and Response.Header edit.
 	received, requestFields, responseFields fields
-	upstream                                upstream.Request
+	outgoing                                upstream.Request
 	whole                                   []byte // a request body that was read whole
 
 	// streaming says that the answer comes from the service, headSent that the
@@ -116,8 +117,8 @@ const maxKeptWhole = 16 << 10
 // reset makes the exchange ready for another request.
 func (x *exchange) reset() {
 	x.Exchange.Reset()
-	clear(x.requestFields.h)
-	clear(x.responseFields.h)
+	x.requestFields.reset(true)
+	x.responseFields.reset(false)
 	clear(x.chosen)
 	kept := exchange{
 		Exchange: x.Exchange, proxy: x.proxy, shard: x.shard, chosen: x.chosen[:0],

@@ -10,7 +10,11 @@ import (
 
 // fields is a plugin.Header over net/http's representation. The zero value has
 // to be given a map before it is used.
-type fields struct{ h http.Header }
+type fields struct {
+	h http.Header
+	// singles holds the values of Set, which would be an allocation each.
+	singles []string
+}
 
 var _ plugin.Header = (*fields)(nil)
 
@@ -43,9 +47,29 @@ func (f *fields) All(yield func(name, value string) bool) {
 	}
 }
 
-func (f *fields) Set(name, value string) { f.h.Set(name, value) }
+func (f *fields) Set(name, value string) {
+	if f.singles == nil {
+		f.singles = make([]string, 0, 8)
+	}
+	f.singles = append(f.singles, value)
+	n := len(f.singles)
+	f.h[textproto.CanonicalMIMEHeaderKey(name)] = f.singles[n-1 : n : n]
+}
+
 func (f *fields) Add(name, value string) { f.h.Add(name, value) }
 func (f *fields) Del(name string)        { f.h.Del(name) }
+
+// reset empties the fields for another request. With reuse, nothing may refer
+// to their values any more; a front may still hold those of an answer.
+func (f *fields) reset(reuse bool) {
+	clear(f.h)
+	if !reuse {
+		f.singles = nil
+		return
+	}
+	clear(f.singles)
+	f.singles = f.singles[:0]
+}
 
 // Next is the router's way to read fields; see router.HeaderSource.
 func (f *fields) Next(name string, from int) (value string, next int, ok bool) {

@@ -30,7 +30,7 @@ func (x *exchange) forward() {
 		return
 	}
 	x.Times.UpstreamStarted = time.Now()
-	resp, err := x.proxy.client.Do(x.Context(), &x.upstream)
+	resp, err := x.proxy.client.Do(x.Context(), &x.outgoing)
 	if err != nil {
 		x.failed(err)
 		return
@@ -48,7 +48,7 @@ func (x *exchange) forward() {
 // prepareUpstream makes the request that is sent.
 func (x *exchange) prepareUpstream() error {
 	r, u := x.route, &x.Upstream
-	q := &x.upstream
+	q := &x.outgoing
 	*q = upstream.Request{
 		Target: r.target, Timeouts: r.timeouts, Retries: r.retries,
 		Method: u.Method, URI: u.Path, Authority: u.HostHeader, Header: x.Request.Header,

@@ -142,7 +142,7 @@ func (h *headerPolicy) appendVia(via, own string) string {
 // protoVia is this proxy's element of Via: the protocol is the one the message
 // came in with, HTTP/1.1 but for gRPC.
 func (x *exchange) protoVia() string {
-	if x.upstream.HTTP2 {
+	if x.outgoing.HTTP2 {
 		return x.proxy.headers.via2
 	}
 	return x.proxy.headers.via11
@@ -165,7 +165,7 @@ func (x *exchange) setForwarded() {
 	}
 	h.Set("X-Real-Ip", x.clientAddr())
 	x.setUnlessTrusted("X-Forwarded-Proto", x.Request.Scheme)
-	x.setUnlessTrusted("X-Forwarded-Host", hostOnly(x.Request.Host))
+	x.setUnlessTrusted("X-Forwarded-Host", strings.ToLower(hostOnly(x.Request.Host)))
 	x.setUnlessTrusted("X-Forwarded-Port", x.front.portText())
 	x.setUnlessTrusted("X-Forwarded-Path", x.Request.RawPath)
 	prefix := ""

@@ -82,7 +82,7 @@ func TestForwardedFields(t *testing.T) {
 				w.route(e.ID, object{"paths": []string{"/"}})
 				w.route(e.ID, object{"paths": []string{"/keep"}, "strip_path": false})
 			}
-			a := w.get(c.path, append([]string{"Host", "example.com:8000"}, c.client...)...).want(t, 200, "")
+			a := w.get(c.path, append([]string{"Host", "Example.com:8000"}, c.client...)...).want(t, 200, "")
 			got := <-seen
 			_, port, _ := strings.Cut(w.addr(), ":")
 			for name, want := range c.want {
@@ -129,7 +129,7 @@ func TestRealIP(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tr := trust{prefixes: trusted, header: c.header, recursive: c.recursive}
-			h := &fields{http.Header{c.header: c.values}}
+			h := &fields{h: http.Header{c.header: c.values}}
 			if got := tr.client(netip.MustParseAddrPort("10.0.0.1:80"), h).String(); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}

@@ -44,7 +44,7 @@ func (p *Proxy) compileLoop(ctx context.Context) {
 // begin from now on. It says how long that took.
 func (p *Proxy) swap(view *fsm.View) time.Duration {
 	start := time.Now()
-	s := p.compile.build(view)
+	s := p.compiler.build(view)
 	s.built = time.Now()
 	s.took = s.built.Sub(start)
 	old := p.current.Swap(s)

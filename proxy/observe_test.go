@@ -223,13 +223,13 @@ func TestLogPhaseSeesEverything(t *testing.T) {
 	w.hook("log", logHook(func(ex *plugin.Exchange) {
 		t := ex.Times
 		ordered := !t.Started.After(t.UpstreamStarted) && !t.UpstreamStarted.After(t.UpstreamAnswered) && !t.UpstreamAnswered.After(t.Finished)
-		seen <- fmt.Sprint(ex.Route.Name, ex.Service.Name, ex.Response.Status, ex.Response.UpstreamStatus, ex.Response.Source,
+		seen <- fmt.Sprintln(ex.Route.Name, ex.Service.Name, ex.Response.Status, ex.Response.UpstreamStatus, ex.Response.Source,
 			ex.Response.Sent > 100 && ex.Response.Sent < 1000, ex.Response.Received > 10000 && ex.Response.Received < 11000,
 			ordered && !t.Started.IsZero(), ex.Client.Addr(), ex.Listener != 0)
 	}))
 	w.plugin("test-low", "log", nil)
 	w.do("POST", "/r", strings.NewReader(strings.Repeat("x", 10000))).want(t, 200, "hello")
-	if got := <-seen; got != "rs200 200 servicetrue true true 127.0.0.1 true" {
+	if got := strings.TrimSpace(<-seen); got != "r s 200 200 service true true true 127.0.0.1 true" {
 		t.Fatalf("got %s", got)
 	}
 }

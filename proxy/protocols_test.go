@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -132,6 +133,7 @@ func TestServicesWithTLS(t *testing.T) {
 	defer server.Close()
 	other := httptest.NewUnstartedServer(http.HandlerFunc(echo))
 	other.TLS = &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}
+	other.Config.ErrorLog = log.New(io.Discard, "", 0)
 	other.StartTLS()
 	defer other.Close()
 	w.route(w.service(server.URL, nil), object{"paths": []string{"/default"}})

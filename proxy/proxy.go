@@ -19,16 +19,16 @@ import (
 
 // Proxy serves requests on its listeners. Safe for concurrent use.
 type Proxy struct {
-	cfg     Config
-	log     *zap.Logger
-	current atomic.Pointer[snapshot]
-	compile *compiler
-	client  upstream.Client
-	headers headerPolicy
-	trust   trust
-	access  *accessLog // nil without an access log
-	metrics *metrics
-	conns   connCounts
+	cfg      Config
+	log      *zap.Logger
+	current  atomic.Pointer[snapshot]
+	compiler *compiler
+	client   upstream.Client
+	headers  headerPolicy
+	trust    trust
+	access   *accessLog // nil without an access log
+	metrics  *metrics
+	conns    connCounts
 
 	exchanges sync.Pool
 	inFlight  atomic.Int64
@@ -67,7 +67,7 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p.metrics = newMetrics(p)
 	p.exchanges.New = func() any { return newExchange(p) }
-	p.compile = newCompiler(cfg.Env, cfg.Logger, p.metrics)
+	p.compiler = newCompiler(cfg.Env, cfg.Logger, p.metrics)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.swap(cfg.Machine.View())
 	return p, nil

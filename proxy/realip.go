@@ -70,7 +70,11 @@ func cutLast(list string) (rest, last string, more bool) {
 
 // parseAddr reads an address with or without a port and brackets.
 func parseAddr(s string) (netip.AddrPort, bool) {
-	if addr, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+	bare := s
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		bare = s[1 : len(s)-1]
+	}
+	if addr, err := netip.ParseAddr(bare); err == nil {
 		return netip.AddrPortFrom(addr.Unmap().WithZone(""), 0), true
 	}
 	ap, err := netip.ParseAddrPort(s)

@@ -73,14 +73,14 @@ func (x *exchange) rewrite() plugin.Verdict {
 // findRoute gives Stop when the request cannot go on: it matches no route, or
 // not the protocols of its route.
 func (x *exchange) findRoute() plugin.Verdict {
-	q := router.Request{
+	x.lookup = router.Request{
 		Method: x.Request.Method, Host: x.Request.Host, Path: x.Request.Path,
 		SNI: sni(x.Request.TLS), TLS: x.Request.TLS != nil, Port: int(x.Listener),
 	}
 	if table := x.snapshot.routes; table.router.NeedsHeader() {
-		q.Header = &x.received
+		x.lookup.Header = &x.received
 	}
-	match, ok := x.snapshot.routes.router.Match(&q)
+	match, ok := x.snapshot.routes.router.Match(&x.lookup)
 	if !ok {
 		x.selectAll(x.snapshot.unmatched)
 		return x.Error(http.StatusNotFound, "no Route matched with those values")

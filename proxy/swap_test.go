@@ -64,9 +64,9 @@ func TestChangesUnderLoad(t *testing.T) {
 	wg.Wait()
 }
 
-// TestBurstsCoalesce: many changes at once become few builds, and the last one
-// is served.
-func TestBurstsCoalesce(t *testing.T) {
+// TestLastOfABurstIsServed: changes that come faster than they can be compiled
+// are not lost.
+func TestLastOfABurstIsServed(t *testing.T) {
 	w := newWorld(t)
 	w.start()
 	var last uint64
