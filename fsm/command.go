@@ -29,6 +29,9 @@ const (
 	// CommandLimits carries one limiter entry: requests for leases, reports
 	// and returns of many nodes, merged by the leader.
 	CommandLimits CommandType = 3
+	// CommandBarrier changes nothing but the index. A node that has applied it
+	// has applied every write that was answered before it was sent.
+	CommandBarrier CommandType = 4
 
 	ignorable CommandType = 0x80
 )
@@ -51,7 +54,7 @@ type Command struct {
 	// changes nothing and answers what the first one did. Empty: no such check.
 	RequestID string `json:"r,omitempty"`
 	// Init, Write and Limits are the payloads; exactly the one that Type names
-	// is set.
+	// is set, none for a barrier.
 	Init   *Init          `json:"init,omitempty"`
 	Write  *Write         `json:"write,omitempty"`
 	Limits *limiter.Entry `json:"limits,omitempty"`
@@ -120,6 +123,9 @@ func NewLimits(e *limiter.Entry) *Command {
 	return &Command{Version: CommandVersion, Type: CommandLimits, Limits: e}
 }
 
+// NewBarrier makes a command that is only waited for.
+func NewBarrier() *Command { return &Command{Version: CommandVersion, Type: CommandBarrier} }
+
 // Encode gives the bytes of the log entry.
 func (c *Command) Encode() ([]byte, error) {
 	data, err := encode(c)
@@ -155,7 +161,8 @@ func DecodeCommand(data []byte) (*Command, error) {
 	switch {
 	case c.Type == CommandInit && c.Init != nil,
 		c.Type == CommandWrite && c.Write != nil,
-		c.Type == CommandLimits && c.Limits != nil:
+		c.Type == CommandLimits && c.Limits != nil,
+		c.Type == CommandBarrier:
 		return c, nil
 	case c.Type == CommandInit || c.Type == CommandWrite || c.Type == CommandLimits:
 		return nil, fmt.Errorf("%w: type %d without its payload", ErrMalformedCommand, c.Type)

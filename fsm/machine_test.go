@@ -269,6 +269,23 @@ func TestMalformedCommandsChangeNothing(t *testing.T) {
 	}
 }
 
+func TestBarrierMovesOnlyTheIndex(t *testing.T) {
+	l := newLog(t)
+	l.must(op(Create, "services", idA, `,"name":"s","host":"h"`))
+	changed := l.m.Changed()
+	if r := l.apply(NewBarrier()); r.Err != nil || r.Index != 2 {
+		t.Fatalf("got %+v", r)
+	}
+	select {
+	case <-changed:
+		t.Error("a barrier is a change of entities")
+	default:
+	}
+	if l.m.Index() != 2 || l.m.ConfigIndex() != 1 {
+		t.Errorf("index %d, config index %d", l.m.Index(), l.m.ConfigIndex())
+	}
+}
+
 func TestClusterIDIsGivenOnce(t *testing.T) {
 	l := newLog(t)
 	l.apply(NewInit("one"))
