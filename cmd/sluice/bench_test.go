@@ -11,7 +11,7 @@ import (
 
 // BenchmarkServedEverywhere makes 200 writes, each on one node, and measures how
 // long after the answer each node serves the change: by its data plane, asked
-// all the time. "here" is the node that answered.
+// all the time. "served-here" is of the node that answered.
 //
 // Run it with -benchtime 1x: the writes are the repetition.
 func BenchmarkServedEverywhere(b *testing.B) {
@@ -49,8 +49,8 @@ func BenchmarkServedEverywhere(b *testing.B) {
 			}
 		}
 		report(b, "write", writes)
-		report(b, "here", here)
-		report(b, "others", there)
+		report(b, "served-here", here)
+		report(b, "served-by-others", there)
 	}
 	b.ReportMetric(0, "ns/op")
 }
@@ -111,6 +111,8 @@ func BenchmarkRoutesUnderTraffic(b *testing.B) {
 func report(b *testing.B, what string, all []time.Duration) {
 	slices.Sort(all)
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	b.Logf("%s: median %.3f ms, 99 of 100 within %.3f ms, longest %.3f ms (%d)", what,
+		ms(all[len(all)/2]), ms(all[len(all)*99/100]), ms(all[len(all)-1]), len(all))
 	b.ReportMetric(ms(all[len(all)/2]), what+"-median-ms")
 	b.ReportMetric(ms(all[len(all)*99/100]), what+"-p99-ms")
 	b.ReportMetric(ms(all[len(all)-1]), what+"-max-ms")
