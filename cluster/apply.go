@@ -54,6 +54,9 @@ func (n *Node) Apply(ctx context.Context, c *fsm.Command) (*fsm.Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx) // nobody waits for it: it is not begun
+	}
 	select {
 	case n.writes <- struct{}{}:
 		defer func() { <-n.writes }()

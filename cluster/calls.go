@@ -35,6 +35,8 @@ const (
 	// in bytes.
 	maxCallBody   = 4 << 20
 	maxCallAnswer = 16 << 20
+	// readLongest bounds the reading of a call, not the time until its answer.
+	readLongest = 10 * time.Second
 )
 
 // nodeInfo is what a node tells of itself when asked.
@@ -148,7 +150,7 @@ func newServer(n *Node) *http.Server {
 	routes.HandleFunc("POST "+pathRemove, n.answer(n.answerRemove))
 	routes.HandleFunc("POST "+pathCall+"{name}", n.answer(n.answerCall))
 	return &http.Server{
-		Handler: routes, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: routes, ReadHeaderTimeout: readLongest, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return n.ctx },
 		ErrorLog:    zap.NewStdLog(libraryLogger(n.log, "calls")),
 	}
@@ -184,11 +186,17 @@ func (n *Node) accept(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if ours != "" && theirs != "" && ours != theirs {
 		return nil, &ForeignClusterError{Ours: ours, Theirs: theirs, Address: r.RemoteAddr}
 	}
+	// Not the server's ReadTimeout: that would end long answers too.
+	control := http.NewResponseController(w)
+	err := control.SetReadDeadline(time.Now().Add(readLongest))
+	if err != nil {
+		return nil, err
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCallBody))
 	if err != nil {
 		return nil, &callError{Code: codeMalformed, Message: err.Error()}
 	}
-	return body, nil
+	return body, control.SetReadDeadline(time.Time{})
 }
 
 // toWire makes an error ready to travel.

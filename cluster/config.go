@@ -84,6 +84,10 @@ type Config struct {
 	Logger *zap.Logger
 	// Network defaults to the machine's own. Tests put one in memory here.
 	Network Network
+
+	// noSync leaves the log to the kernel. This package's tests crash nodes, not
+	// machines, and share their disk.
+	noSync bool
 }
 
 // SnapshotPolicy says when the state goes to disk. A node that restarts alone

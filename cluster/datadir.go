@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // The files under DataDir/cluster. raft's snapshot store adds "snapshots".
@@ -43,10 +44,11 @@ type dataDir struct {
 	node      identity
 	log       *raftboltdb.BoltStore
 	snapshots *raft.FileSnapshotStore
+	noSync    bool
 }
 
-func openDataDir(root string, retain int, log *raftLog) (_ *dataDir, err error) {
-	d := &dataDir{path: filepath.Join(root, "cluster")}
+func openDataDir(conf *Config, log *raftLog) (_ *dataDir, err error) {
+	d := &dataDir{path: filepath.Join(conf.DataDir, "cluster"), noSync: conf.noSync}
 	if err := os.MkdirAll(d.path, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDataDir, err)
 	}
@@ -69,12 +71,12 @@ func openDataDir(root string, retain int, log *raftLog) (_ *dataDir, err error) 
 		if err := d.wipe(); err != nil {
 			return nil, err
 		}
-		return openDataDir(root, retain, log)
+		return openDataDir(conf, log)
 	}
 	if err := d.removeUnfinishedSnapshots(); err != nil {
 		return nil, err
 	}
-	d.snapshots, err = raft.NewFileSnapshotStoreWithLogger(d.path, retain, log)
+	d.snapshots, err = raft.NewFileSnapshotStoreWithLogger(d.path, conf.Snapshot.Retain, log)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDataDir, err)
 	}
@@ -84,7 +86,7 @@ func openDataDir(root string, retain int, log *raftLog) (_ *dataDir, err error) 
 func (d *dataDir) openLog() error {
 	path := filepath.Join(d.path, fileLog)
 	var err error
-	d.log, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{
+	d.log, err = raftboltdb.New(raftboltdb.Options{Path: path, NoSync: d.noSync, BoltOptions: &bbolt.Options{
 		Timeout: lockWait,
 		// Otherwise every commit writes the list of free pages, which is long
 		// after a burst.
@@ -94,9 +96,9 @@ func (d *dataDir) openLog() error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, bolterrors.ErrTimeout):
 		return fmt.Errorf("%w: %s", ErrDataDirLocked, d.path)
-	case errors.Is(err, bbolt.ErrInvalid), errors.Is(err, bbolt.ErrChecksum), errors.Is(err, bbolt.ErrVersionMismatch):
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
 		return fmt.Errorf("%w: the log %s does not read (%w): start with an empty data directory to join the cluster anew", ErrCorruptData, path, err)
 	}
 	return fmt.Errorf("%w: %w", ErrDataDir, err)

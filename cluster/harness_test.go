@@ -4,14 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest"
 
 	"github.com/sluicegate/sluice/fsm"
 )
@@ -37,9 +38,10 @@ func config(t testing.TB, dir string) Config {
 	}
 	log := zap.NewNop()
 	if testing.Verbose() {
-		log = zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel))
+		// Not the test's own log: gossip's probes may end after the test.
+		log = zap.Must(zap.NewDevelopment(zap.IncreaseLevel(zap.InfoLevel)))
 	}
-	return Config{DataDir: dir, Listen: "127.0.0.1:0", Timing: quick(), Machine: machine, Logger: log,
+	return Config{DataDir: dir, Listen: "127.0.0.1:0", Timing: quick(), Machine: machine, Logger: log, noSync: true,
 		Snapshot: SnapshotPolicy{Quiet: 50 * time.Millisecond, Interval: 200 * time.Millisecond}}
 }
 
@@ -188,20 +190,24 @@ func contains(t testing.TB, err error, parts ...string) {
 	}
 }
 
-// leakCheck fails the test if goroutines outlive it by long. Gossip's probes
-// and exchanges end with their own timeouts, and raft never answers a future
-// whose entry was committed while it stopped.
-func leakCheck(t *testing.T) {
-	t.Helper()
-	t.Cleanup(func() {
-		var leaked error
-		end := time.Now().Add(patience)
-		for time.Now().Before(end) {
+// TestMain fails if goroutines outlive the tests by long. Gossip's probes and
+// exchanges end with their own timeouts, and raft never answers a future whose
+// entry was committed while it stopped.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		leaked := goleak.Find(goleak.IgnoreAnyFunction("github.com/sluicegate/sluice/cluster.(*Node).await.func1"))
+		for end := time.Now().Add(patience); leaked != nil && time.Now().Before(end); {
 			leaked = goleak.Find(goleak.IgnoreAnyFunction("github.com/sluicegate/sluice/cluster.(*Node).await.func1"))
-			if leaked == nil {
-				return
-			}
 		}
-		t.Error(leaked)
-	})
+		if leaked != nil {
+			fmt.Fprintln(os.Stderr, leaked)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func logEntry(index uint64, data []byte) *raft.Log {
+	return &raft.Log{Index: index, Term: 1, Type: raft.LogCommand, Data: data}
 }

@@ -78,7 +78,7 @@ func (l *raftLog) level(level hclog.Level, msg string) zapcore.Level {
 		return zapcore.InfoLevel
 	case hclog.Error:
 		for _, usual := range []string{"failed to heartbeat", "failed to appendEntries", "failed to pipeline", "failed to decode incoming",
-			"failed to flush response", "failed to make request", "failed to send snapshot", "failed to accept"} {
+			"failed to flush response", "failed to make request", "failed to send snapshot", "failed to accept", "peer has newer term"} {
 			if strings.HasPrefix(msg, usual) {
 				return zapcore.WarnLevel
 			}

@@ -20,6 +20,8 @@ const (
 	findEvery = 10
 	// findAtOnce bounds how many addresses one look tries.
 	findAtOnce = 8
+	// wordEvery is how often a node without a cluster says so.
+	wordEvery = 10 * time.Second
 	// leastPause keeps a storm of news from turning the loop without a pause.
 	leastPause = 25 * time.Millisecond
 )
@@ -28,8 +30,14 @@ const (
 // forms a cluster if that is what was asked for, and asks to be a member where
 // it is none.
 func (n *Node) membershipLoop() {
+	nextWord := time.Now().Add(wordEvery)
 	for {
 		n.lookAfterMembership(n.ctx)
+		if len(n.servers()) == 0 && time.Now().After(nextWord) {
+			n.log.Info("still waiting for a cluster: none of the nodes found has one", zap.Int("found", len(n.dir.alive())-1),
+				zap.Int("expected", n.conf.Expect), zap.Strings("join", n.conf.Join))
+			nextWord = time.Now().Add(wordEvery)
+		}
 		wait := n.conf.Timing.Rejoin
 		if !n.HasLeader() {
 			wait /= 4
@@ -95,16 +103,18 @@ func (n *Node) greetSeeds(ctx context.Context) error {
 }
 
 // findOthers asks the seeds and the known nodes that gossip does not see, and
-// gossips with those that answer. An error is a *ForeignClusterError.
+// gossips with those that answer. An error is a *ForeignClusterError: nobody
+// else was there. One stranger among friends is only logged, because an address
+// may have been given away since.
 func (n *Node) findOthers(ctx context.Context) error {
 	n.finding.mu.Lock()
 	defer n.finding.mu.Unlock()
 	alone := len(n.dir.alive()) <= 1
-	if now := time.Now(); !alone && now.Before(n.finding.next) {
+	now := time.Now()
+	if !alone && now.Before(n.finding.next) {
 		return nil
-	} else {
-		n.finding.next = now.Add(findEvery * n.conf.Timing.Rejoin)
 	}
+	n.finding.next = now.Add(findEvery * n.conf.Timing.Rejoin)
 	addresses := n.missing(ctx)
 	if len(addresses) > findAtOnce {
 		n.finding.from = (n.finding.from + findAtOnce) % len(addresses)
@@ -116,12 +126,22 @@ func (n *Node) findOthers(ctx context.Context) error {
 		wg.Go(func() { results[i] = n.greet(ctx, address) })
 	}
 	wg.Wait()
+	var stranger error
+	friends := !alone
 	for _, err := range results {
-		if foreign := (*ForeignClusterError)(nil); errors.As(err, &foreign) {
-			return foreign
+		foreign := (*ForeignClusterError)(nil)
+		switch {
+		case err == nil:
+			friends = true
+		case errors.As(err, &foreign):
+			stranger = foreign
 		}
 	}
-	return nil
+	if stranger != nil && friends {
+		n.log.Warn("a node of another cluster is passed over", zap.Error(stranger))
+		return nil
+	}
+	return stranger
 }
 
 // missing gives the addresses, "ip:port", of seeds and members that gossip does
@@ -160,6 +180,9 @@ func (n *Node) missing(ctx context.Context) []string {
 	return out
 }
 
+// errSelf is met at another of this node's own addresses.
+var errSelf = errors.New("this is the node itself")
+
 // greet asks whoever is at an address who it is, and gossips with it.
 func (n *Node) greet(ctx context.Context, address string) error {
 	info, err := n.client.info(ctx, address)
@@ -167,7 +190,7 @@ func (n *Node) greet(ctx context.Context, address string) error {
 		return err
 	}
 	if info.ID == n.id {
-		return nil // this node, by another of its addresses
+		return errSelf
 	}
 	ours := n.clusterID()
 	if ours != "" && info.ClusterID != "" && ours != info.ClusterID {

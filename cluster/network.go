@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -92,17 +93,18 @@ func advertise(ctx context.Context, configured string, bound net.Addr) (*adverti
 	if err != nil {
 		return nil, fmt.Errorf("%w: cluster advertise address %q: %w", ErrInvalidConfig, text, err)
 	}
-	number := int(at.Port())
-	if port != "0" {
-		if number, err = net.DefaultResolver.LookupPort(ctx, "tcp", port); err != nil {
-			return nil, fmt.Errorf("%w: cluster advertise address %q: %w", ErrInvalidConfig, text, err)
-		}
+	number, err := parsePort(port)
+	if err != nil {
+		return nil, fmt.Errorf("%w: cluster advertise address %q: %w", ErrInvalidConfig, text, err)
+	}
+	if number == 0 {
+		number = int(at.Port())
 	}
 	ips, err := lookup(ctx, host)
 	if err != nil {
 		return nil, fmt.Errorf("%w: cluster advertise address %q: %w", ErrInvalidConfig, text, err)
 	}
-	return &advertised{text: net.JoinHostPort(host, fmt.Sprint(number)), ip: ips[0], port: number}, nil
+	return &advertised{text: net.JoinHostPort(host, strconv.Itoa(number)), ip: ips[0], port: number}, nil
 }
 
 // interfaceAddress picks an address of this machine that others can use: a
@@ -155,6 +157,11 @@ func lookup(ctx context.Context, host string) ([]net.IP, error) {
 	return ips, nil
 }
 
+func parsePort(text string) (int, error) {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return int(port), err
+}
+
 // seed is one entry of Config.Join.
 type seed struct{ host, port string }
 
@@ -168,8 +175,11 @@ func parseSeed(entry string) (seed, error) {
 	} else if net.ParseIP(s.host) == nil && strings.Contains(text, ":") {
 		return seed{}, fmt.Errorf("%w: join address %q: %w", ErrInvalidConfig, entry, err)
 	}
-	if s.host == "" || s.port == "" || strings.ContainsAny(s.host, " /,") {
+	if s.host == "" || strings.ContainsAny(s.host, " /,") {
 		return seed{}, fmt.Errorf("%w: join address %q has no host", ErrInvalidConfig, entry)
+	}
+	if port, err := parsePort(s.port); err != nil || port == 0 {
+		return seed{}, fmt.Errorf("%w: join address %q has no port", ErrInvalidConfig, entry)
 	}
 	return s, nil
 }

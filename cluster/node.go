@@ -15,6 +15,8 @@ import (
 
 	"github.com/hashicorp/raft"
 	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/fsm"
 )
 
 // Node is this process's part of the cluster. All methods are safe for
@@ -45,7 +47,7 @@ type Node struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 	loops   sync.WaitGroup
-	futures sync.WaitGroup
+	futures futures
 
 	leaving   atomic.Bool
 	closeOnce sync.Once
@@ -111,7 +113,7 @@ func (n *Node) start(ctx context.Context) error {
 
 func (n *Node) openData(context.Context) error {
 	var err error
-	n.data, err = openDataDir(n.conf.DataDir, n.conf.Snapshot.Retain, n.raftLogger())
+	n.data, err = openDataDir(&n.conf, n.raftLogger())
 	if err != nil {
 		return err
 	}
@@ -152,6 +154,31 @@ func (n *Node) startRaft(context.Context) error {
 		Stream: n.streams, MaxPool: 3, Timeout: n.conf.Timing.Call, Logger: logger,
 		ServerAddressProvider: idIsAddress{},
 	})
+	cache, err := raft.NewLogCache(logCache, n.data.log)
+	if err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	n.raft, err = raft.NewRaft(n.raftConfig(logger), n.state, cache, n.data.log, n.data.snapshots, transport)
+	// raft passes over a snapshot that the state machine refuses, and takes an
+	// older one in silence.
+	if why := n.state.restoreErr.Load(); why != nil {
+		kind := ErrCorruptData
+		if errors.Is(*why, fsm.ErrNewerSnapshot) {
+			kind = ErrDataDir
+		}
+		err = fmt.Errorf("%w: %s: %w", kind, n.data.path, *why)
+	}
+	if err != nil {
+		return errors.Join(err, transport.Close())
+	}
+	ours, theirs := n.data.node.ClusterID, n.conf.Machine.ClusterID()
+	if ours != "" && theirs != "" && ours != theirs {
+		return fmt.Errorf("%w: %s belongs to cluster %s but its snapshot to %s", ErrCorruptData, n.data.path, ours, theirs)
+	}
+	return nil
+}
+
+func (n *Node) raftConfig(logger *raftLog) *raft.Config {
 	t := n.conf.Timing
 	conf := raft.DefaultConfig()
 	conf.LocalID = raft.ServerID(n.id)
@@ -164,22 +191,7 @@ func (n *Node) startRaft(context.Context) error {
 	conf.ShutdownOnRemove = false // the node decides when it ends
 	conf.NoLegacyTelemetry = true
 	conf.Logger = logger
-	cache, err := raft.NewLogCache(logCache, n.data.log)
-	if err != nil {
-		return fmt.Errorf("start raft: %w", err)
-	}
-	n.raft, err = raft.NewRaft(conf, n.state, cache, n.data.log, n.data.snapshots, transport)
-	if err != nil {
-		if why := n.state.restoreErr.Load(); why != nil {
-			err = fmt.Errorf("%w: %s: %w", ErrCorruptData, n.data.path, *why)
-		}
-		return errors.Join(fmt.Errorf("start raft: %w", err), transport.Close())
-	}
-	ours, theirs := n.data.node.ClusterID, n.conf.Machine.ClusterID()
-	if ours != "" && theirs != "" && ours != theirs {
-		return fmt.Errorf("%w: %s belongs to cluster %s but its snapshot to %s", ErrCorruptData, n.data.path, ours, theirs)
-	}
-	return nil
+	return conf
 }
 
 func (n *Node) startGossip(context.Context) error {

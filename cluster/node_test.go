@@ -6,7 +6,7 @@ import (
 )
 
 func TestOneNode(t *testing.T) {
-	leakCheck(t)
+	t.Parallel()
 	dir := t.TempDir()
 	conf := config(t, dir)
 	n := open(t, conf)
@@ -42,7 +42,7 @@ func TestOneNode(t *testing.T) {
 }
 
 func TestThreeNodes(t *testing.T) {
-	leakCheck(t)
+	t.Parallel()
 	nodes := openCluster(t, 3)
 	for i, n := range nodes {
 		index := put(t, n, string(rune('a'+i)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -31,12 +32,59 @@ const (
 // answered, so that each needs a goroutine of its own.
 func (n *Node) await(ctx context.Context, start func() raft.Future) error {
 	done := make(chan error, 1)
-	n.futures.Go(func() { done <- start().Error() })
+	n.futures.begin()
+	go func() {
+		defer n.futures.end()
+		done <- start().Error()
+	}()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// futures counts those that wait for raft. A sync.WaitGroup would need one more
+// goroutine to be waited for with a limit, which a lost future keeps for ever.
+type futures struct {
+	mu    sync.Mutex
+	count int
+	idle  chan struct{} // closed when the count is 0 again
+}
+
+func (f *futures) begin() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.count == 0 {
+		f.idle = make(chan struct{})
+	}
+	f.count++
+}
+
+func (f *futures) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.count--; f.count == 0 {
+		close(f.idle)
+	}
+}
+
+// wait says whether all were answered in time.
+func (f *futures) wait(longest time.Duration) bool {
+	f.mu.Lock()
+	count, idle := f.count, f.idle
+	f.mu.Unlock()
+	if count == 0 {
+		return true
+	}
+	t := time.NewTimer(longest)
+	defer t.Stop()
+	select {
+	case <-idle:
+		return true
+	case <-t.C:
+		return false
 	}
 }
 

@@ -41,7 +41,7 @@ func saved(t *testing.T, n *Node) {
 // A power cut takes all three; the first one back has no quorum and must serve
 // what it knew.
 func TestLoneRestartServesTheLastChange(t *testing.T) {
-	leakCheck(t)
+	t.Parallel()
 	nodes, paths := dirs(t)
 	put(t, nodes[0], "last")
 	for _, n := range nodes {
@@ -72,11 +72,13 @@ func TestLoneRestartServesTheLastChange(t *testing.T) {
 
 // Containers come back with new addresses; one is told where another is.
 func TestAllRestartOnNewPorts(t *testing.T) {
-	leakCheck(t)
+	t.Parallel()
 	nodes, paths := dirs(t)
 	put(t, nodes[0], "kept")
 	for _, n := range nodes {
 		holds(t, n, "kept")
+	}
+	for _, n := range nodes {
 		crash(t, n)
 	}
 	var again []*Node
@@ -108,7 +110,7 @@ func TestAllRestartOnNewPorts(t *testing.T) {
 
 // A restarted node needs nothing new: it remembers the others' addresses.
 func TestRestartWithoutJoin(t *testing.T) {
-	leakCheck(t)
+	t.Parallel()
 	nodes, paths := dirs(t)
 	put(t, nodes[0], "before")
 	eventually(t, func() error { // the addresses are written once a round
@@ -126,7 +128,7 @@ func TestRestartWithoutJoin(t *testing.T) {
 
 // More entries than raft's channels hold, none of them in a snapshot.
 func TestRestartWithManyEntries(t *testing.T) {
-	leakCheck(t)
+	t.Parallel()
 	const entries = 8300
 	dir := t.TempDir()
 	conf := config(t, dir)
@@ -139,19 +141,23 @@ func TestRestartWithManyEntries(t *testing.T) {
 		}
 		return nil
 	})
-	futures := make([]raft.ApplyFuture, entries)
-	for i := range futures {
-		data, err := fsm.NewWrite("", 0).Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		futures[i] = n.raft.Apply(data, 0)
+	data, err := fsm.NewWrite("", 0).Encode()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, f := range futures {
-		if err := f.Error(); err != nil {
-			t.Fatal(err)
-		}
+	const writers = 100 // many at once share a write to disk
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			for range entries / writers {
+				if err := n.raft.Apply(data, 0).Error(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
 	}
+	wg.Wait()
 	index := put(t, n, "last")
 	crash(t, n)
 
@@ -168,7 +174,7 @@ func TestRestartWithManyEntries(t *testing.T) {
 }
 
 func TestWriteStormAcrossALeaderCrash(t *testing.T) {
-	leakCheck(t)
+	t.Parallel()
 	nodes := openCluster(t, 3)
 	leader := waitLeader(t, nodes...)
 	var survivors []*Node
@@ -231,7 +237,7 @@ func TestWriteStormAcrossALeaderCrash(t *testing.T) {
 
 // A disk that was wiped is another node, even at the same address.
 func TestWipedNodeJoinsUnderANewID(t *testing.T) {
-	leakCheck(t)
+	t.Parallel()
 	nodes := openCluster(t, 3)
 	put(t, nodes[0], "kept")
 	address := nodes[2].Address()
@@ -262,7 +268,7 @@ func TestWipedNodeJoinsUnderANewID(t *testing.T) {
 }
 
 func TestFollowerFarBehindGetsASnapshot(t *testing.T) {
-	leakCheck(t)
+	t.Parallel()
 	short := func(conf Config) Config {
 		conf.Snapshot.TrailingLogs = 8
 		conf.MaxVoters = 1 // the leader must not need the one that is away
@@ -332,7 +338,7 @@ func (d *dialer) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, e
 
 // A leader that stops in the middle of a snapshot leaves its follower reading.
 func TestShutdownWhileASnapshotIsInstalled(t *testing.T) {
-	leakCheck(t)
+	t.Parallel()
 	n := open(t, config(t, t.TempDir()))
 	waitLeader(t, n)
 	put(t, n, "kept")
@@ -381,7 +387,7 @@ func TestShutdownWhileASnapshotIsInstalled(t *testing.T) {
 
 // A raft connection meant for another node ends before raft sees it.
 func TestRaftConnectionForAnotherNodeIsRefused(t *testing.T) {
-	leakCheck(t)
+	t.Parallel()
 	n := open(t, config(t, t.TempDir()))
 	waitLeader(t, n)
 	other := uuid.New()

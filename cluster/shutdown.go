@@ -96,7 +96,7 @@ func (n *Node) teardown() error {
 		errs = append(errs, errors.New("a callback of this node did not return"))
 	}
 	// A future whose entry was committed while raft stopped is never answered.
-	if !within(stopLongest/10, n.futures.Wait) {
+	if !n.futures.wait(stopLongest / 10) {
 		n.log.Debug("raft left a command unanswered")
 	}
 	if n.data != nil {

@@ -154,13 +154,16 @@ func (n *Node) WaitServed(ctx context.Context, index uint64) error {
 	return n.conf.Served.Wait(ctx, index)
 }
 
-// WaitAll returns once every live node serves an index, and otherwise at the end
+// WaitAll returns once every live member serves an index, and otherwise at the end
 // of the context with the names of those that did not. The error is for a node
 // that is shutting down.
 func (n *Node) WaitAll(ctx context.Context, index uint64) ([]string, error) {
-	live := map[string]member{}
+	servers := n.servers()
+	var live []member
 	for _, m := range n.dir.alive() {
-		live[m.ID] = m
+		if serverIn(servers, m.ID) { // who is still joining serves nothing yet
+			live = append(live, m)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, waitAllLongest)
 	defer cancel()

@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/sluicegate/sluice/cluster/memnet"
+	"github.com/sluicegate/sluice/fsm"
 )
 
 // lab is a cluster in virtual time on a network in memory. Hosts are 10.0.0.1
@@ -73,6 +78,7 @@ func expecting(count int) func(*Config) {
 }
 
 func TestExpectFormsOneCluster(t *testing.T) {
+	t.Parallel()
 	inLab(t, func(t *testing.T, l *lab) {
 		l.net.Lose(0.05)
 		for i := range 5 { // more than expected, all with the same line
@@ -96,6 +102,7 @@ func TestExpectFormsOneCluster(t *testing.T) {
 }
 
 func TestPartition(t *testing.T) {
+	t.Parallel()
 	inLab(t, func(t *testing.T, l *lab) {
 		for i := range 3 {
 			l.start(i, expecting(3))
@@ -133,7 +140,7 @@ func TestPartition(t *testing.T) {
 			t.Errorf("status without a quorum: %+v", status)
 		}
 
-		time.Sleep(30 * time.Second) // virtual: gossip has given up long ago
+		time.Sleep(15 * time.Second) // virtual: gossip has given up long ago
 		l.net.Heal()
 		waitLeader(t, l.nodes...)
 		holds(t, old, "during")
@@ -154,6 +161,7 @@ func TestPartition(t *testing.T) {
 }
 
 func TestVotersAreCapped(t *testing.T) {
+	t.Parallel()
 	inLab(t, func(t *testing.T, l *lab) {
 		capped := func(c *Config) {
 			expecting(3)(c)
@@ -200,7 +208,7 @@ func TestVotersAreCapped(t *testing.T) {
 			t.Errorf("removal of a live node: %v", err)
 		}
 		crash(t, dead)
-		time.Sleep(30 * time.Second)
+		time.Sleep(15 * time.Second) // virtual: gossip knows by now
 		if got := leader.Stats(); got.Voters != 3 || got.Nonvoters != 4 || got.FailureTolerance != 0 {
 			t.Errorf("gossip changed the members: %+v", got)
 		}
@@ -218,4 +226,111 @@ func TestVotersAreCapped(t *testing.T) {
 			t.Errorf("removal of nobody: %v", err)
 		}
 	})
+}
+
+// A silent connection is ended when its time is over.
+func TestSilentConnectionsEnd(t *testing.T) {
+	t.Parallel()
+	inLab(t, func(t *testing.T, l *lab) {
+		n := l.start(0, nil)
+		conn, err := l.net.Host(host(1)).Dial(t.Context(), n.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(2 * handshakeTimeout)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("read: %v, want the end", err)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Nodes are cut off and crashed at random while all of them write. Whatever was
+// acknowledged is there in the end, once.
+func TestNothingAcknowledgedIsLost(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(2) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			inLab(t, func(t *testing.T, l *lab) { storm(t, l, rand.New(rand.NewPCG(seed, 1))) })
+		})
+	}
+}
+
+func storm(t *testing.T, l *lab, rng *rand.Rand) {
+	l.net.Lose(0.02)
+	for i := range 3 {
+		l.start(i, expecting(3))
+	}
+	waitLeader(t, l.nodes...)
+	nodes := slices.Clone(l.nodes) // the newest on each host
+	var mu sync.Mutex
+	acknowledged, maybe := map[string]uint64{}, map[string]bool{}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i := range 3 {
+		wg.Go(func() {
+			for k := 0; pause(ctx, 100*time.Millisecond); k++ {
+				mu.Lock()
+				n := nodes[i]
+				mu.Unlock()
+				name := fmt.Sprintf("n%d-%d", i, k)
+				result, err := n.Apply(ctx, create(name))
+				mu.Lock()
+				if err != nil {
+					maybe[name] = true
+				} else if acknowledged[name] = result.Index; result.Err != nil {
+					t.Errorf("%s: %v", name, result.Err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for range 5 {
+		victim := rng.IntN(3)
+		time.Sleep(time.Duration(rng.IntN(1500)) * time.Millisecond)
+		if rng.IntN(2) == 0 {
+			l.net.Partition([]string{host(victim)}, []string{host((victim + 1) % 3), host((victim + 2) % 3)})
+			time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond)
+			l.net.Heal()
+			continue
+		}
+		old := nodes[victim]
+		crash(t, old)
+		again := l.start(victim, func(c *Config) {
+			expecting(3)(c)
+			c.DataDir = old.conf.DataDir
+		})
+		mu.Lock()
+		nodes[victim] = again
+		mu.Unlock()
+	}
+	cancel()
+	wg.Wait()
+	l.net.Lose(0)
+	leader := waitLeader(t, nodes...)
+	index := put(t, leader, "end")
+	if len(acknowledged) < 10 {
+		t.Fatalf("only %d writes were acknowledged: the test proves nothing", len(acknowledged))
+	}
+	for _, n := range nodes {
+		if err := n.WaitServed(t.Context(), index); err != nil {
+			t.Fatal(err)
+		}
+		view := n.conf.Machine.View()
+		for name, at := range acknowledged {
+			if e := view.Lookup("consumers", name); e == nil || e.CreateIndex != at {
+				t.Errorf("%s: %s is %+v, acknowledged at %d", n.Name(), name, e, at)
+			}
+		}
+		for e := range view.All("consumers") {
+			name := e.Value.(*fsm.Consumer).Username
+			if _, ok := acknowledged[name]; !ok && !maybe[name] && name != "end" {
+				t.Errorf("%s: %s came from nowhere", n.Name(), name)
+			}
+		}
+	}
 }
