@@ -10,7 +10,9 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/sluicegate/sluice/fsm/schema"
@@ -52,6 +54,12 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request) (requestBody, err
 	if len(types) > 1 {
 		return none, errTwoTypes
 	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return none, errCoded
+	}
+	if r.ContentLength > a.cfg.MaxBody && r.Header.Get("Expect") != "" {
+		return none, errBodyTooLarge // the client waits to be told; others only hear an answer after sending
+	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.cfg.MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -84,8 +92,9 @@ func formBody(args []argument, err error) (requestBody, error) {
 	return requestBody{fields: tree, form: true}, err
 }
 
-// decodeJSON decodes one JSON object, with numbers as written. encoding/json replaces invalid UTF-8 without
-// a word, which would store something else than was sent, so that is refused here.
+// decodeJSON decodes one JSON object, with numbers as written. encoding/json replaces invalid UTF-8 and
+// halves of surrogate pairs without a word, which would store something else than was sent, so those are
+// refused here, as Kong refuses them.
 func decodeJSON(data []byte) (map[string]any, error) {
 	if !utf8.Valid(data) {
 		return nil, errBadJSON
@@ -100,13 +109,45 @@ func decodeJSON(data []byte) (map[string]any, error) {
 		return nil, errBadJSON
 	}
 	fields, ok := v.(map[string]any)
-	if !ok {
+	if !ok || halfPair(data) {
 		return nil, errBadJSON
 	}
 	if deeper(fields, maxDepth) {
 		return nil, errDeepJSON
 	}
 	return fields, nil
+}
+
+// halfPair says that a JSON text has an escape for one half of a surrogate pair without the other (RFC 8259,
+// section 8.2). The text must be valid otherwise: then a backslash begins an escape, and \u has four digits.
+func halfPair(data []byte) bool {
+	for i := 0; i < len(data); i++ {
+		if data[i] != '\\' {
+			continue
+		}
+		i++
+		first := escapedUnit(data[i:])
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		i += 5
+		if data[i] != '\\' || utf16.DecodeRune(first, escapedUnit(data[i+1:])) == utf8.RuneError {
+			return true
+		}
+	}
+	return false
+}
+
+// escapedUnit gives the UTF-16 code unit of an escape whose backslash is cut off, -1 for another escape.
+func escapedUnit(escape []byte) rune {
+	if escape[0] != 'u' {
+		return -1
+	}
+	unit, err := strconv.ParseUint(string(escape[1:5]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(unit)
 }
 
 // deeper says whether a value nests deeper than a limit. The decoder itself stops at 10,000.
@@ -188,17 +229,19 @@ func fromHex(c byte) byte {
 	return c | 0x20 - 'a' + 10
 }
 
-// parseMultipart reads each part as an argument; a file's content is its value.
+// parseMultipart reads each part as an argument; a file's content is its value. A body in which the boundary
+// never comes has no parts for mime/multipart; here it is an error.
 func parseMultipart(data []byte, contentType string) ([]argument, error) {
 	_, params, err := mime.ParseMediaType(contentType)
 	if err != nil || params["boundary"] == "" {
 		return nil, errBadMultipart
 	}
 	reader := multipart.NewReader(bytes.NewReader(data), params["boundary"])
+	closing := []byte("--" + params["boundary"] + "--")
 	var args []argument
 	for {
 		part, err := reader.NextPart()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) && (len(args) > 0 || len(data) == 0 || bytes.Contains(data, closing)) {
 			return args, nil
 		}
 		if err != nil {

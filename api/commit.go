@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -37,7 +38,7 @@ type plan struct {
 }
 
 // commit plans a write, has it applied, and answers when it is served.
-func (a *API) commit(q *request, status int, planner func(v *fsm.View, now int64) (*plan, error)) (*reply, error) {
+func (a *API) commit(q *request, status int, planner planner) (*reply, error) {
 	rep := &reply{status: status}
 	wait := q.query.Get("wait")
 	if wait != "" && wait != "all" {
@@ -70,12 +71,15 @@ func (a *API) commit(q *request, status int, planner func(v *fsm.View, now int64
 	return rep, nil
 }
 
+// planner makes the plan of a write on one view.
+type planner func(v *fsm.View, now int64) (*plan, error)
+
 // apply plans and applies until the write is done or refused for good. The result is nil if there was
 // nothing to do.
-func (a *API) apply(ctx context.Context, identity string, planner func(v *fsm.View, now int64) (*plan, error)) (*plan, *fsm.Result, int64, error) {
+func (a *API) apply(ctx context.Context, identity string, planner planner) (*plan, *fsm.Result, int64, error) {
+	upToDate := false
 	for attempt := range maxAttempts {
-		now := a.now()
-		p, err := planner(a.view(), now)
+		p, now, err := a.plan(ctx, planner, &upToDate)
 		if err != nil || len(p.ops) == 0 {
 			return p, nil, now, err
 		}
@@ -95,6 +99,52 @@ func (a *API) apply(ctx context.Context, identity string, planner func(v *fsm.Vi
 		}
 	}
 	return nil, nil, 0, errContended
+}
+
+// plan plans a write. If the view has no entity to write to, the view may be what is wrong: another node
+// answered that it made the entity before this node has heard of it. Only after a look at everything that
+// was written before is the entity known to be missing; without it, a DELETE would be answered with 204 and
+// the entity would stay. One look is enough for all rounds of a write.
+func (a *API) plan(ctx context.Context, planner planner, upToDate *bool) (*plan, int64, error) {
+	now := a.now()
+	p, err := planner(a.view(), now)
+	if *upToDate || !missesEntity(p, err) {
+		return p, now, err
+	}
+	if err := a.bringUpToDate(ctx); err != nil {
+		return nil, now, err
+	}
+	*upToDate = true
+	now = a.now()
+	p, err = planner(a.view(), now)
+	return p, now, err
+}
+
+// missesEntity says that a plan came to nothing for want of an entity.
+func missesEntity(p *plan, err error) bool {
+	var refused *fsm.Error
+	switch {
+	case err == nil:
+		return len(p.ops) == 0
+	case errors.As(err, &refused):
+		return refused.Code == fsm.CodeNotFound || refused.Code == codeForeignsUnresolved
+	}
+	return errors.Is(err, errNotFound)
+}
+
+// bringUpToDate returns once this node has applied every write that was answered before the call: it has the
+// log order a barrier behind them and waits for that.
+func (a *API) bringUpToDate(ctx context.Context) error {
+	result, err := a.cfg.Cluster.Apply(ctx, fsm.NewBarrier())
+	if err == nil {
+		err = a.cfg.Machine.Wait(ctx, result.Index)
+	}
+	var later interface{ RetryAfter() time.Duration }
+	if err == nil || errors.As(err, &later) {
+		return err
+	}
+	a.cfg.Logger.Warn("node could not be brought up to date for an admin write", zap.Error(err))
+	return errBehind
 }
 
 // catchUp waits until this node has seen what made a write lose, and then a little longer.

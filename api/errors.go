@@ -20,7 +20,8 @@ var (
 	// ErrUnconfirmed: the write was sent and not answered; it may or may not have happened (504).
 	ErrUnconfirmed = errors.New("the write was not confirmed in time and may or may not have happened; " +
 		"repeat it with the same " + headerRequestID + " to be sure")
-	// ErrTooLarge: the write does not fit into one entry of the log (413).
+	// ErrTooLarge: the write does not fit into one entry of the log (413). What is wrapped with it should
+	// say how much does, since clients are shown it.
 	ErrTooLarge = errors.New("the entity is too large")
 )
 
@@ -51,6 +52,7 @@ var (
 	errNotFound         = &statusError{http.StatusNotFound, "Not found"}
 	errMethodNotAllowed = &statusError{http.StatusMethodNotAllowed, "Method not allowed"}
 	errUnsupportedType  = &statusError{http.StatusUnsupportedMediaType, ""}
+	errCoded            = &statusError{http.StatusUnsupportedMediaType, "Content-Encoding is not supported: send the body as it is"}
 	errTwoTypes         = &statusError{http.StatusBadRequest, "only one Content-Type header is allowed"}
 	errBadJSON          = &statusError{http.StatusBadRequest, "Cannot parse JSON body"}
 	errDeepJSON         = &statusError{http.StatusBadRequest, "Cannot parse JSON body: it is nested too deeply"}
@@ -61,6 +63,7 @@ var (
 	errBodyUnread       = &statusError{http.StatusBadRequest, "cannot read the request body"}
 	errBadWait          = &statusError{http.StatusBadRequest, "wait must be 'all'"}
 	errBadRequestID     = &statusError{http.StatusBadRequest, headerRequestID + " must be 1 to 128 printable ascii characters"}
+	errBehind           = &statusError{http.StatusServiceUnavailable, "this node could not be brought up to date in time; nothing was changed"}
 	errContended        = &statusError{http.StatusConflict, "the entity keeps being changed by other writers; try again"}
 )
 
@@ -126,7 +129,7 @@ func (a *API) errorReply(err error) *reply {
 	case errors.Is(err, ErrUnconfirmed):
 		return messageReply(http.StatusGatewayTimeout, ErrUnconfirmed.Error())
 	case errors.Is(err, ErrTooLarge):
-		return messageReply(http.StatusRequestEntityTooLarge, ErrTooLarge.Error())
+		return messageReply(http.StatusRequestEntityTooLarge, err.Error())
 	}
 	a.cfg.Logger.Error("admin request failed", zap.Error(err))
 	return messageReply(http.StatusInternalServerError, "An unexpected error occurred")

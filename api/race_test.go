@@ -95,7 +95,7 @@ func TestConcurrentPuts(t *testing.T) {
 func (h *harness) interfere(kind string, ops ...fsm.Op) {
 	var once sync.Once
 	h.cluster.before = func(c *fsm.Command) error {
-		if c.Write.Ops[0].Kind == kind {
+		if c.Write != nil && c.Write.Ops[0].Kind == kind {
 			once.Do(func() {
 				if _, err := h.cluster.apply(fsm.NewWrite("", 0, ops...)); err != nil {
 					h.t.Error(err)
@@ -129,7 +129,9 @@ func TestRaces(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"POST under a parent that goes", "routes", []fsm.Op{remove("services", someID)}, "POST", "/services/s/routes", "paths=/", 400,
+		{"POST under a parent that goes", "routes", []fsm.Op{remove("services", someID)}, "POST", "/services/s/routes", "paths=/", 404, "Not found"},
+		{"PUT under a parent that goes", "routes", []fsm.Op{remove("services", someID)}, "PUT", "/services/s/routes/r", "paths=/", 404, "Not found"},
+		{"POST of a reference to what goes", "routes", []fsm.Op{remove("services", someID)}, "POST", "/routes", "paths=/&service.name=s", 400,
 			"does not reference an existing 'services' entity"},
 		{"PATCH of what goes", "services", []fsm.Op{remove("services", someID)}, "PATCH", "/services/s", "retries=1", 404, `'{name=\"s\"}'`},
 		{"PUT of what goes", "services", []fsm.Op{remove("services", someID)}, "PUT", "/services/s", "host=n", 200, `"host":"n"`},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"io"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -37,6 +38,8 @@ func TestBodies(t *testing.T) {
 		{"large JSON", jsonType, `{"host":"` + large + `"}`, 413, "request body is too large"},
 		{"multipart without a boundary", "multipart/form-data", "host=h", 400, "Cannot parse multipart body"},
 		{"multipart cut off", "multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"host\"\r\n\r\nh", 400, "Cannot parse multipart body"},
+		{"multipart without parts", "multipart/form-data; boundary=x", "--x--", 400, "host: required field missing"},
+		{"no multipart at all", "multipart/form-data; boundary=x", "host=h", 400, "Cannot parse multipart body"},
 		{"binary in a form", formType, "host=h&tags=%ff", 400, "invalid utf-8"},
 		{"a name without a value", formType, "host=h&enabled", 201, `"enabled":true`},
 	}
@@ -53,6 +56,13 @@ func TestBodies(t *testing.T) {
 	}
 	if r := h.do("POST", "/services", formType, "host=h", "Content-Type", jsonType); r.status != 400 {
 		t.Errorf("two content types: %d %s", r.status, r.body)
+	}
+	if r := h.do("POST", "/services", formType, "host=h", "Content-Encoding", "gzip"); r.status != 415 ||
+		!strings.Contains(string(r.body), "Content-Encoding is not supported") {
+		t.Errorf("a coded body: %d %s", r.status, r.body)
+	}
+	if r := h.do("POST", "/services", formType, "host=h", "Content-Encoding", "identity"); r.status != 201 {
+		t.Errorf("a body coded as it is: %d %s", r.status, r.body)
 	}
 	before := len(h.get("/services").ids(t))
 	if r := h.do("GET", "/services", "text/plain", "x"); r.status != 200 || len(r.ids(t)) != before {
@@ -231,5 +241,27 @@ func TestPanic(t *testing.T) {
 	r := h.get("/status")
 	if r.status != 500 || r.message(t) != "An unexpected error occurred" {
 		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+// unread fails the test when it is read.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body was asked for")
+	return 0, io.EOF
+}
+
+// A client that waits for 100 Continue is told before it sends a body that is too large.
+func TestExpectTooLarge(t *testing.T) {
+	h := newHarness(t, nil, func(cfg *Config) { cfg.MaxBody = 4096 })
+	r := httptest.NewRequest("POST", "/services", unread{t})
+	r.ContentLength = 4097
+	r.Header.Set("Content-Type", formType)
+	r.Header.Set("Expect", "100-continue")
+	w := httptest.NewRecorder()
+	h.api.Handler().ServeHTTP(w, r)
+	if w.Code != 413 {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

@@ -43,6 +43,16 @@ func (o *owner) find(v *fsm.View, now int64) (string, error) {
 	return parent.ID, nil
 }
 
+// gone says that a write was refused because the owner, which is not looked at in the body, is not there
+// any more. A nil owner is never gone.
+func (o *owner) gone(e *fsm.Error) bool {
+	if o == nil || e.Code != fsm.CodeForeignKey {
+		return false
+	}
+	_, named := e.Fields[o.field]
+	return named
+}
+
 // locate looks a target up. A missing owner or child is errNotFound, a missing entity is none.
 func (t *target) locate(v *fsm.View, now int64) (found, error) {
 	var f found

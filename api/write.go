@@ -25,7 +25,7 @@ func (a *API) create(q *request, c *collection, o *owner) (*reply, error) {
 			return nil, err
 		}
 		op, err := c.operation(fsm.Create, entity, now, 0, false)
-		return &plan{ops: []fsm.Op{op}, coll: c}, err
+		return &plan{ops: []fsm.Op{op}, coll: c, lost: o.gone}, err
 	})
 }
 
@@ -96,7 +96,7 @@ func (a *API) putNew(v *fsm.View, t *target, in map[string]any, now int64) (*pla
 func (t *target) lost(e *fsm.Error) bool {
 	_, keyTaken := e.Fields[t.coll.Key]
 	switch {
-	case movedOn(e):
+	case movedOn(e), t.owner.gone(e):
 		return true
 	case schema.IsUUID(t.key):
 		return e.Code == fsm.CodePrimaryKey

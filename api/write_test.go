@@ -260,7 +260,7 @@ func TestClusterErrors(t *testing.T) {
 	}{
 		{"no quorum", fmt.Errorf("apply: %w", noQuorum{}), 503, "no leader: 1 of 3 voters reachable; writes need 2"},
 		{"unconfirmed", fmt.Errorf("apply: %w", ErrUnconfirmed), 504, "repeat it with the same X-Sluice-Request-Id"},
-		{"too large", fmt.Errorf("apply: %w", ErrTooLarge), 413, "the entity is too large"},
+		{"too large", fmt.Errorf("%w: 600000 bytes, 524288 are allowed", ErrTooLarge), 413, "the entity is too large: 600000 bytes, 524288 are allowed"},
 		{"unexpected", errors.New("secret detail"), 500, `{"message":"An unexpected error occurred"}`},
 	}
 	for _, c := range cases {

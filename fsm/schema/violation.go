@@ -53,13 +53,12 @@ func (v *Violation) Error() string {
 // problems lists the problems two levels deep; what lies deeper is printed as a Lua table.
 func (v *Violation) problems() []string {
 	var list []string
-	if entity, ok := v.Fields[entityKey].([]any); ok {
-		for _, message := range entity {
-			list = append(list, text(message))
-		}
+	entity, ok := v.Fields[entityKey].([]any)
+	for _, message := range entity {
+		list = append(list, text(message))
 	}
 	for _, field := range slices.Sorted(maps.Keys(v.Fields)) {
-		if field == entityKey {
+		if field == entityKey && ok { // a client may send a field of that name
 			continue
 		}
 		switch problem := v.Fields[field].(type) {

@@ -54,6 +54,7 @@ func TestServiceViolations(t *testing.T) {
 		{`{"foo":"h"}`, `{"foo":"unknown field","host":"required field missing"}`,
 			"2 schema violations (foo: unknown field; host: required field missing)"},
 		{`{"host":"h","ttl":5}`, `{"ttl":"unknown field"}`, "schema violation (ttl: unknown field)"},
+		{`{"host":"h","@entity":5}`, `{"@entity":"unknown field"}`, "schema violation (@entity: unknown field)"},
 		{`{"host":"h","port":99999999,"retries":-1}`,
 			`{"port":"value should be between 0 and 65535","retries":"value should be between 0 and 32767"}`,
 			"2 schema violations (port: value should be between 0 and 65535; retries: value should be between 0 and 32767)"},
