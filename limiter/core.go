@@ -61,6 +61,13 @@ type loss struct {
 	blind bool
 }
 
+// leaderless says that there has been no leader for so long that this node
+// decides without one.
+func (c *core) leaderless() bool {
+	lost := c.loss.Load()
+	return lost != nil && lost.long
+}
+
 // outstanding is the batch that waits for its answer.
 type outstanding struct {
 	batch Batch

@@ -16,7 +16,7 @@ import (
 
 const (
 	defaultMaxWait    = 100 * time.Millisecond
-	defaultMaxSilence = 2 * time.Second
+	defaultMaxSilence = 4 * time.Second
 	tickEvery         = 20 * time.Millisecond
 	// proposeTimeout bounds one try to get a batch into the log.
 	proposeTimeout = time.Second
@@ -54,7 +54,8 @@ type Config struct {
 	MaxWait time.Duration
 	// MaxSilence bounds how long a request waits while the log says nothing: its
 	// disk is slow, or a leader is being elected. To refuse earlier would be to
-	// refuse while tokens may be free. Default 2 s, more than an election takes.
+	// refuse while tokens may be free. Default 4 s: more than an election takes,
+	// and more than the three seconds after which this node decides alone.
 	MaxSilence time.Duration
 	// Audit, if set, is called for every token spent, with the window it was
 	// spent of. It is called under a lock: it must be quick and must not call
@@ -117,13 +118,22 @@ func (l *Limiter) now() int64 { return l.cfg.Now().UnixMicro() }
 // once while this node holds tokens, and when the window is known to be used
 // up; otherwise it asks the log and waits, see Config.MaxWait and MaxSilence.
 func (l *Limiter) Take(ctx context.Context, lim *Limit, key string) Decision {
-	var d Decision
-	if tk := l.core.take(l.now(), lim, key, &d); tk != nil {
-		return l.wait(ctx, tk, lim)
+	for again := true; ; again = false {
+		var d Decision
+		tk := l.core.take(l.now(), lim, key, &d)
+		if tk == nil {
+			return d
+		}
+		d = l.wait(ctx, tk, lim)
+		if d.Admitted || d.Err != nil || !again || !l.core.leaderless() {
+			return d
+		}
+		// The leader has been gone for so long while the request waited that
+		// this node may decide without one.
 	}
-	return d
 }
 
+// wait waits for a ticket to be decided.
 func (l *Limiter) wait(ctx context.Context, tk *ticket, lim *Limit) Decision {
 	timer := time.NewTimer(l.cfg.MaxWait)
 	defer timer.Stop()
@@ -135,7 +145,7 @@ func (l *Limiter) wait(ctx context.Context, tk *ticket, lim *Limit) Decision {
 		case <-tk.ch:
 			waiting = false
 		case <-timer.C:
-			waiting = !l.core.heard(tk)
+			waiting = !l.core.leaderless() && !l.core.heard(tk)
 			timer.Reset(l.cfg.MaxWait)
 		case <-silence.C:
 			waiting = false
