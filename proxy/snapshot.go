@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/fsm/schema"
 	"github.com/sluicegate/sluice/proxy/plugin"
 	"github.com/sluicegate/sluice/proxy/router"
 	"github.com/sluicegate/sluice/proxy/upstream"
@@ -104,8 +105,10 @@ func (d *directory) Credential(kind, key string) (*fsm.Entity, bool) {
 // Consumer finds a consumer by id or by username.
 func (d *directory) Consumer(idOrName string) (*fsm.Consumer, bool) {
 	e := d.find(directoryKey{"consumers", idOrName}, func(kind, key string) *fsm.Entity {
-		if e := d.view.Get(kind, key); e != nil {
-			return e
+		if schema.IsUUID(key) { // ids are stored in lower case
+			if e := d.view.Get(kind, strings.ToLower(key)); e != nil {
+				return e
+			}
 		}
 		return d.view.Lookup(kind, key)
 	})

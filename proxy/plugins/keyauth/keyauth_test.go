@@ -238,3 +238,12 @@ func TestAnonymous(t *testing.T) {
 		t.Errorf("without the consumer: %d %s", ex.Response.Status, ex.Response.Body)
 	}
 }
+
+func TestKeyNamesAreFieldNames(t *testing.T) {
+	for key, ok := range map[string]bool{"apikey": true, "x-api_key": true, "a b": false, "a:b": false, "é": false} {
+		_, message, _ := plugintest.Insert(t, name, `{"config":{"key_names":["`+key+`"]}}`)
+		if (message == "") != ok {
+			t.Errorf("%q: %q", key, message)
+		}
+	}
+}

@@ -16,7 +16,8 @@ func configSchema() *schema.Schema {
 			{Name: "config", Type: schema.Record, Required: true, Fields: []schema.Field{
 				{
 					Name: "key_names", Type: schema.Array, Required: true, Default: schema.Strings("apikey"),
-					Elements: &schema.Field{Type: schema.String},
+					// A name is looked for in the header too, so it must be one of a field.
+					Elements: &schema.Field{Type: schema.String, Custom: schema.Text(schema.ValidHeaderName)},
 				},
 				flag("hide_credentials", false),
 				{Name: "anonymous", Type: schema.String},

@@ -34,6 +34,8 @@ import (
 	"net/textproto"
 	"sync"
 
+	"go.uber.org/zap"
+
 	"github.com/sluicegate/sluice/limiter"
 	"github.com/sluicegate/sluice/proxy/plugin"
 )
@@ -128,6 +130,10 @@ func New(env *plugin.Env, in *plugin.Instance) (any, error) {
 	if err := in.Decode(&p.Config); err != nil {
 		return nil, err
 	}
+	if !p.refusable() && env.Logger != nil {
+		env.Logger.Warn("rate-limiting: error_code is no status of an error: refused requests are answered with 500",
+			zap.String("plugin", in.ID), zap.Float64("error_code", p.ErrorCode))
+	}
 	p.HeaderName = textproto.CanonicalMIMEHeaderKey(p.HeaderName)
 	p.limit = limiter.Limit{ID: in.ID, Version: in.Version, FaultTolerant: p.FaultTolerant}
 	budgets := [limiter.Periods]float64{p.Second, p.Minute, p.Hour, p.Day, p.Month, p.Year}
@@ -161,11 +167,15 @@ func (p *Plugin) Access(ex *plugin.Exchange) plugin.Verdict {
 	if d.Admitted {
 		return plugin.Continue
 	}
-	if p.ErrorCode < 400 || p.ErrorCode >= 600 {
+	if !p.refusable() {
 		return ex.Exit(500, "An unexpected error occurred")
 	}
 	return ex.Error(int(p.ErrorCode), p.ErrorMessage)
 }
+
+// refusable says whether error_code is the status of an error. The schema takes
+// any number above 0, as Kong's does; Kong then fails on each refusal.
+func (c *Config) refusable() bool { return c.ErrorCode >= 400 && c.ErrorCode < 600 }
 
 // undecided handles a request for which no token could be had or refused.
 func (p *Plugin) undecided(ex *plugin.Exchange) plugin.Verdict {
