@@ -127,7 +127,8 @@ func checkConfig(value any) error {
 		}
 		for longer := shorter + 1; longer < limiter.Periods; longer++ {
 			if high, ok := config[longer.String()].(float64); ok && high < low {
-				return fmt.Errorf("The limit for %s(%.1f) cannot be lower than the limit for %s(%.1f)", //nolint:staticcheck // Kong's words
+				//lint:ignore ST1005 these are Kong's words
+				return fmt.Errorf("The limit for %s(%.1f) cannot be lower than the limit for %s(%.1f)",
 					longer, high, shorter, low)
 			}
 		}
