@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluicegate/sluice/internal/certs"
 	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/listen"
 )
 
 // Bounds of the Admin API's connections. A write may wait for the cluster, so
@@ -35,10 +36,10 @@ type adminServer struct {
 
 // startAdmin binds every listener before it returns. source may be nil if no
 // listener has TLS.
-func startAdmin(ctx context.Context, listen []config.Listener, source *certs.Source, handler http.Handler, log *zap.Logger) (*adminServer, error) {
+func startAdmin(ctx context.Context, listeners []config.Listener, source *certs.Source, handler http.Handler, log *zap.Logger) (*adminServer, error) {
 	a := &adminServer{}
-	for _, l := range listen {
-		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", l.Addr)
+	for _, l := range listeners {
+		ln, err := listen.TCP(ctx, l.Addr)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("the Admin API cannot listen on %s: %w", l.Addr, err), a.shutdown(ctx))
 		}

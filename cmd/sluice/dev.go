@@ -91,6 +91,11 @@ func runDev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
+	unlock, err := lockDevDir(o.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	upstreamURL := ""
 	if o.upstream {
 		up, err := startDemoUpstream(ctx, "localhost:"+strconv.Itoa(5000+o.offset))
@@ -127,7 +132,7 @@ func runDev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 			if ready != nil {
 				return fmt.Errorf("%s did not start: %s", n.name, n.lastWords())
 			}
-			fmt.Fprintf(out, "%s has ended (%s). Start it again with: %s\n", n.name, n.outcome(), n.startLine())
+			fmt.Fprintf(out, "%s has ended (%s). Start it again with: %s\n", n.name, n.lastWords(), n.startLine())
 		case err := <-ready:
 			if err != nil {
 				return err

@@ -121,9 +121,12 @@ func (n *devNode) environ() []string {
 	})
 }
 
-// lastWords is the last line a node told before it ended.
+// up says whether the node has told that it listens on all of its ports.
+func (n *devNode) up() bool { return n.stderr.contains(upMark(n.name)) }
+
+// lastWords is why a node ended, as far as it could tell.
 func (n *devNode) lastWords() string {
-	if line := n.stderr.last(); line != "" {
+	if line := n.stderr.last(); line != "" && !strings.Contains(line, upMark(n.name)) {
 		return strings.TrimPrefix(line, "sluice: ")
 	}
 	return n.outcome()
@@ -229,6 +232,12 @@ func (t *tail) Write(p []byte) (int, error) {
 		t.data = append([]byte(nil), t.data[len(t.data)-tailBytes:]...)
 	}
 	return len(p), nil
+}
+
+func (t *tail) contains(text string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return bytes.Contains(t.data, []byte(text))
 }
 
 func (t *tail) last() string {

@@ -36,6 +36,11 @@ func awaitCluster(ctx context.Context, nodes []*devNode) error {
 // whatIsMissing names the first thing that is not ready, or "".
 func whatIsMissing(ctx context.Context, client *http.Client, nodes []*devNode) string {
 	for _, n := range nodes {
+		// Its ports alone prove nothing: others may answer there, and this
+		// node be about to say so.
+		if !n.up() {
+			return n.name + " to start"
+		}
 		admin := &adminClient{base: n.adminURL, http: client}
 		var cluster clusterStatus
 		if err := admin.call(ctx, http.MethodGet, "/cluster", nil, &cluster); err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -131,6 +132,89 @@ func TestDevOptions(t *testing.T) {
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%+v: %v, want %q", tt.options, err, tt.want)
 		}
+	}
+}
+
+// TestDevLock: a second dev in a directory is told so.
+func TestDevLock(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	release, err := lockDevDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockDevDir(dir); err == nil || !strings.Contains(err.Error(), "another sluice dev runs in "+dir) {
+		t.Errorf("a second one: %v", err)
+	}
+	release()
+	release, err = lockDevDir(dir)
+	if err != nil {
+		t.Fatalf("after the first: %v", err)
+	}
+	release()
+}
+
+// TestDevForeignPorts: where the nodes of another cluster answer on a node's
+// ports, that node is still not up.
+func TestDevForeignPorts(t *testing.T) {
+	foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, clusterStatus{Leader: "x", Quorum: true, Nodes: []nodeStatus{{State: "alive"}}})
+	}))
+	defer foreign.Close()
+	n := &devNode{name: "node1", stderr: &tail{}, httpURL: foreign.URL, adminURL: foreign.URL}
+	if missing := whatIsMissing(t.Context(), foreign.Client(), []*devNode{n}); missing != "node1 to start" {
+		t.Errorf("before the node has told that it is up: missing is %q", missing)
+	}
+	g := &gateway{cfg: devConfig(t)}
+	fmt.Fprintln(n.stderr, g.summary())
+	if missing := whatIsMissing(t.Context(), foreign.Client(), []*devNode{n}); missing != "" {
+		t.Errorf("after %q: missing is %q", g.summary(), missing)
+	}
+	fmt.Fprintln(n.stderr, "sluice: the disk is full")
+	if got := n.lastWords(); got != "the disk is full" || !n.up() {
+		t.Errorf("last words %q, up: %t", got, n.up())
+	}
+}
+
+// devConfig is the settings of a first node.
+func devConfig(t *testing.T) *config.Config {
+	t.Helper()
+	nodes, err := devNodes(devOptions{nodes: 1, dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(config.Sources{File: nodes[0].conf()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// TestWriteErrors: what the Admin API is told of a write that the cluster did
+// not take, and of one that it may have taken.
+func TestWriteErrors(t *testing.T) {
+	tests := []struct {
+		err                error
+		later, unsure, big bool
+	}{
+		{err: &cluster.NoQuorumError{Reachable: 1, Voters: 3}, later: true},
+		{err: &cluster.NoQuorumError{Reachable: 1, Voters: 3, Sent: true}, later: true, unsure: true},
+		{err: fmt.Errorf("the leader did not answer: %w", cluster.ErrNotLeader), later: true},
+		{err: fmt.Errorf("the leader did not answer: %w", cluster.ErrNoLeader), later: true},
+		{err: fmt.Errorf("%w: %w", cluster.ErrNotLeader, cluster.ErrOutcomeUnknown), unsure: true},
+		{err: cluster.ErrBusy, later: true},
+		{err: cluster.ErrClosed, later: true},
+		{err: cluster.ErrCommandTooLarge, big: true},
+		{err: errors.New("disk")},
+	}
+	for _, tt := range tests {
+		got := writeError(tt.err)
+		var later interface{ RetryAfter() time.Duration }
+		if errors.As(got, &later) != tt.later || errors.Is(got, api.ErrUnconfirmed) != tt.unsure || errors.Is(got, api.ErrTooLarge) != tt.big || !errors.Is(got, tt.err) {
+			t.Errorf("%v became %v", tt.err, got)
+		}
+	}
+	if writeError(nil) != nil {
+		t.Error("a success became an error")
 	}
 }
 

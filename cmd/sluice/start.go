@@ -259,6 +259,10 @@ func hasTLS(ls []config.Listener) bool {
 
 func (g *gateway) onClose(f func(context.Context) error) { g.closers = append(g.closers, f) }
 
+// upMark is the part of the summary that says that a node is up; sluice dev
+// waits for it.
+func upMark(node string) string { return "node " + node + " is up" }
+
 // summary is what a start tells on the terminal.
 func (g *gateway) summary() string {
 	addrs := func(ls []config.Listener) string {
@@ -278,6 +282,6 @@ func (g *gateway) summary() string {
 	if logs == "" {
 		logs = "off"
 	}
-	return fmt.Sprintf("sluice %s: node %s is up: proxy %s; admin %s; cluster %s; data %s; log %s",
-		buildVersion(), g.cfg.NodeName(), addrs(g.cfg.ProxyListen()), addrs(g.cfg.AdminListen()), g.cfg.ClusterListen(), g.cfg.DataDir(), logs)
+	return fmt.Sprintf("sluice %s: %s: proxy %s; admin %s; cluster %s; data %s; log %s",
+		buildVersion(), upMark(g.cfg.NodeName()), addrs(g.cfg.ProxyListen()), addrs(g.cfg.AdminListen()), g.cfg.ClusterListen(), g.cfg.DataDir(), logs)
 }

@@ -38,10 +38,17 @@ const (
 func writeError(err error) error {
 	var none *cluster.NoQuorumError
 	switch {
+	case errors.As(err, &none) && none.Sent:
+		// A leader had it before it was lost, and the next one may have it too.
+		return unavailable{fmt.Errorf("%w; %w", err, api.ErrUnconfirmed), electionPause}
 	case errors.As(err, &none):
 		return unavailable{err, electionPause}
 	case errors.Is(err, cluster.ErrOutcomeUnknown):
 		return fmt.Errorf("%w: %w", api.ErrUnconfirmed, err)
+	case errors.Is(err, cluster.ErrNotLeader), errors.Is(err, cluster.ErrNoLeader):
+		// Held in vain while the leader changed: a leader that was stopped and
+		// goes on, say, takes itself for one a moment longer.
+		return unavailable{err, electionPause}
 	case errors.Is(err, cluster.ErrBusy), errors.Is(err, cluster.ErrClosed):
 		return unavailable{err, busyPause}
 	case errors.Is(err, cluster.ErrCommandTooLarge):

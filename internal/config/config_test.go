@@ -187,6 +187,18 @@ func TestProblems(t *testing.T) {
 		"no cluster port":       {"", nil, []string{"--cluster-listen", ""}, "cluster_listen must be host:port"},
 		"no data_dir":           {"", nil, []string{"--data-dir", ""}, "data_dir must not be empty"},
 		"port wanted twice":     {"", nil, []string{"--proxy-listen", "127.0.0.1:8001"}, "proxy_listen and admin_listen both want 127.0.0.1:8001"},
+		"port of all addresses": {"", nil, []string{"--proxy-listen", "0.0.0.0:8001"}, "proxy_listen 0.0.0.0:8001 and admin_listen 127.0.0.1:8001 want the same port"},
+		"port of one listener":  {"", nil, []string{"--proxy-listen", "*:80, 127.0.0.1:80"}, "proxy_listen 0.0.0.0:80 and proxy_listen 127.0.0.1:80 want the same port"},
+		"port of localhost":     {"", nil, []string{"--proxy-listen", "0.0.0.0:80", "--admin-listen", "localhost:80"}, "proxy_listen 0.0.0.0:80 and admin_listen localhost:80 want the same port"},
+		"more than vote":        {"", nil, []string{"--join", "a", "--expect", "4", "--max-voters", "3"}, "expect 4 is more than the 3 voters that max_voters allows"},
+		"seed is a URL":         {"", nil, []string{"--join", "b,http://a:1"}, `join (flag --join): "http://a:1" is neither host, host:port nor dns:NAME`},
+		"seed without a host":   {"", nil, []string{"--join", "dns:"}, `join (flag --join): "dns:" is neither host, host:port nor dns:NAME`},
+		"seed of two ports":     {"", nil, []string{"--join", "a:1:2"}, `join (flag --join): "a:1:2" is neither host, host:port nor dns:NAME`},
+		"seed with a bad port":  {"", nil, []string{"--join", "a:0"}, `join (flag --join): "a:0" has no port from 1 to 65535`},
+		"node's name":           {"", nil, []string{"--node-name", "node 1"}, "node_name (flag --node-name): must be up to 128 letters, digits, dots, dashes and underscores"},
+		"no header's name":      {"", []string{"KONG_REAL_IP_HEADER=X Real"}, nil, `real_ip_header (KONG_REAL_IP_HEADER): "X Real" is not the name of a header`},
+		"unknown header":        {"", []string{"KONG_HEADERS=server_token"}, nil, `headers (KONG_HEADERS): "server_token" is not known, did you mean server_tokens?`},
+		"proxy protocol":        {"", []string{"KONG_REAL_IP_HEADER=proxy_protocol"}, nil, `real_ip_header (KONG_REAL_IP_HEADER): "proxy_protocol" is not supported yet`},
 		"reachable cluster":     {"", []string{"KONG_CLUSTER_LISTEN=0.0.0.0:8005"}, nil, "cluster_listen 0.0.0.0:8005 is reachable from other hosts"},
 		"two faults":            {"", []string{"KONG_LOG_LEVEL=x", "KONG_DATABASE=x"}, nil, "database (KONG_DATABASE): must be one of off, postgres (and 1 more: sluice check lists them)"},
 		"address with no port":  {"", nil, []string{"--cluster-listen", "localhost"}, `cluster_listen (flag --cluster-listen): "localhost" is not host:port`},
@@ -203,6 +215,33 @@ func TestProblems(t *testing.T) {
 				t.Errorf("error:\n  %s\nwant:\n  %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestSharedPorts: addresses that can be listened on side by side are no fault.
+func TestSharedPorts(t *testing.T) {
+	for _, args := range [][]string{
+		{"--proxy-listen", "0.0.0.0:80, [::]:80"},
+		{"--proxy-listen", "127.0.0.1:80", "--admin-listen", "127.0.0.2:80"},
+		{"--proxy-listen", "[::]:8001", "--cluster-listen", "127.0.0.1:8001", "--admin-listen", "off"},
+		{"--proxy-listen", "0.0.0.0:0, 127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--cluster-listen", "127.0.0.1:0"},
+		{"--proxy-listen", "0.0.0.0:80", "--admin-listen", "admin.example:80"},
+	} {
+		if _, err := loaded(t, "", nil, args...); err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
+
+// TestSeeds: whatever names a node.
+func TestSeeds(t *testing.T) {
+	text := "a, a:8005, 10.0.0.1, 10.0.0.1:80, ::1, [::1], [::1]:80, dns:gateways.local, dns:gateways.local:81, under_score"
+	c, err := loaded(t, "", nil, "--join", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(text, ", "), c.Join()); diff != "" {
+		t.Error(diff)
 	}
 }
 

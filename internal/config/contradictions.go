@@ -19,6 +19,9 @@ func (c *Config) contradictions() Problems {
 	if c.Expect() > 0 && len(c.Join()) == 0 {
 		ps = append(ps, errors.New("expect needs join: the other nodes' addresses, the same line on every node"))
 	}
+	if c.Expect() > c.MaxVoters() {
+		ps = append(ps, fmt.Errorf("expect %d is more than the %d voters that max_voters allows", c.Expect(), c.MaxVoters()))
+	}
 	if addr := c.ClusterListen(); addr == "" {
 		ps = append(ps, errors.New("cluster_listen must be host:port"))
 	} else if !loopback(addr) && !c.InsecureCluster() {
@@ -43,16 +46,58 @@ func loopback(addr string) bool {
 
 // sharedPorts finds addresses that two listeners of the node want.
 func (c *Config) sharedPorts() []error {
-	var problems []error
-	owner := map[string]string{c.ClusterListen(): "cluster_listen"}
+	type claim struct{ setting, addr string }
+	claims := []claim{{"cluster_listen", c.ClusterListen()}}
 	for _, name := range []string{"proxy_listen", "admin_listen"} {
 		for _, l := range c.listen(name) {
-			_, port, _ := net.SplitHostPort(l.Addr)
-			if first := owner[l.Addr]; first != "" && port != "0" {
-				problems = append(problems, fmt.Errorf("%s and %s both want %s", first, name, l.Addr))
+			claims = append(claims, claim{name, l.Addr})
+		}
+	}
+	var problems []error
+	for i, b := range claims {
+		for _, a := range claims[:i] {
+			switch {
+			case a.addr == b.addr && !anyPort(a.addr):
+				problems = append(problems, fmt.Errorf("%s and %s both want %s", a.setting, b.setting, a.addr))
+			case overlap(a.addr, b.addr):
+				problems = append(problems, fmt.Errorf("%s %s and %s %s want the same port", a.setting, a.addr, b.setting, b.addr))
 			}
-			owner[l.Addr] = name
 		}
 	}
 	return problems
+}
+
+func anyPort(addr string) bool {
+	_, port, _ := net.SplitHostPort(addr)
+	return port == "0"
+}
+
+// overlap says whether two addresses cannot both be listened on because one is
+// all of the host's addresses and the other one of them.
+func overlap(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" || hostA == hostB {
+		return false
+	}
+	return includes(hostA, hostB) || includes(hostB, hostA)
+}
+
+// includes says whether one is an address that all stands for: none is both
+// families, 0.0.0.0 is IPv4's, :: is IPv6's. What a name stands for is not known
+// here, except for localhost.
+func includes(all, one string) bool {
+	ip, err := netip.ParseAddr(one)
+	if one == "localhost" {
+		ip, err = netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
+	}
+	switch all {
+	case "":
+		return true
+	case "0.0.0.0":
+		return err == nil && ip.Unmap().Is4()
+	case "::":
+		return err == nil && !ip.Unmap().Is4()
+	}
+	return false
 }

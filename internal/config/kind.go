@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // kind is how a setting's text becomes a value.
@@ -25,9 +27,15 @@ var (
 	// networksKind is a list of addresses and CIDR blocks.
 	networksKind = kind{name: "list", list: true, parse: parseNetworks}
 	addressKind  = kind{name: "host:port", parse: parseAddress}
-	listenKind   = kind{name: "listen", parse: func(text string) (any, error) { return ParseListen(text) }}
-	logKind      = kind{name: "path", parse: func(text string) (any, error) { return parseLog(text) }}
-	levelKind    = choiceKind("debug", "info", "notice", "warn", "error", "crit", "alert", "emerg")
+	// seedsKind is a list of other nodes' addresses.
+	seedsKind = kind{name: "list", list: true, parse: parseSeeds}
+	nameKind  = kind{name: "text", parse: parseName}
+	// headersKind is which headers of our own responses get.
+	headersKind = kind{name: "list", list: true, parse: parseHeaders}
+	headerKind  = kind{name: "text", parse: parseHeaderName}
+	listenKind  = kind{name: "listen", parse: func(text string) (any, error) { return ParseListen(text) }}
+	logKind     = kind{name: "path", parse: func(text string) (any, error) { return parseLog(text) }}
+	levelKind   = choiceKind("debug", "info", "notice", "warn", "error", "crit", "alert", "emerg")
 )
 
 func choiceKind(choices ...string) kind {
@@ -100,6 +108,63 @@ func parseAddress(text string) (any, error) {
 		return nil, fmt.Errorf("%q has no port from 0 to 65535", text)
 	}
 	return text, nil
+}
+
+// parseSeeds takes what cluster.Config.Join takes: host, host:port or dns:NAME.
+func parseSeeds(text string) (any, error) {
+	seeds := splitList(text)
+	for _, seed := range seeds {
+		place := strings.TrimPrefix(seed, "dns:")
+		host, port, err := net.SplitHostPort(place)
+		if err != nil {
+			host, port = strings.Trim(place, "[]"), "1" // the default port
+		}
+		if _, ipErr := netip.ParseAddr(host); ipErr != nil && (host == "" || strings.ContainsAny(host, ":/[] \t")) {
+			return nil, fmt.Errorf("%q is neither host, host:port nor dns:NAME", seed)
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, fmt.Errorf("%q has no port from 1 to 65535", seed)
+		}
+	}
+	return seeds, nil
+}
+
+// maxName is how long a node's name may be, in bytes (cluster.Config.NodeName).
+const maxName = 128
+
+func parseName(text string) (any, error) {
+	ordinary := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r)
+	}
+	if len(text) > maxName || strings.ContainsFunc(text, func(r rune) bool { return !ordinary(r) }) {
+		return nil, fmt.Errorf("must be up to %d letters, digits, dots, dashes and underscores", maxName)
+	}
+	return text, nil
+}
+
+// parseHeaderName takes the name of a header field (RFC 9110, section 5.1). One
+// that no request can have would turn the setting off in silence.
+func parseHeaderName(text string) (any, error) {
+	switch {
+	case !httpguts.ValidHeaderFieldName(text):
+		return nil, fmt.Errorf("%q is not the name of a header", text)
+	case strings.EqualFold(text, "proxy_protocol"):
+		return nil, fmt.Errorf("%q is not supported yet", text)
+	}
+	return text, nil
+}
+
+// parseHeaders takes Kong's names of headers and of groups of them.
+func parseHeaders(text string) (any, error) {
+	known := []string{"server_tokens", "latency_tokens", "off", "Server", "Via", "X-Kong-Proxy-Latency", "X-Kong-Response-Latency",
+		"X-Kong-Upstream-Latency", "X-Kong-Upstream-Status", "X-Kong-Admin-Latency", "X-Kong-Request-Id"}
+	names := splitList(text)
+	for _, name := range names {
+		if !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, name) }) {
+			return nil, fmt.Errorf("%q is not known%s", name, DidYouMean(name, known))
+		}
+	}
+	return names, nil
 }
 
 // LogPlace is where a log goes.

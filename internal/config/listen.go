@@ -52,12 +52,15 @@ func parseListener(fields []string) (Listener, error) {
 	if strings.HasPrefix(l.Addr, "unix:") {
 		return l, fmt.Errorf("%q: unix sockets are not supported, give host:port", l.Addr)
 	}
-	_, port, err := net.SplitHostPort(l.Addr)
+	host, port, err := net.SplitHostPort(l.Addr)
 	if err != nil {
 		return l, fmt.Errorf("%q is not host:port", l.Addr)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return l, fmt.Errorf("%q has no port from 0 to 65535", l.Addr)
+	}
+	if host == "*" { // nginx's name for it
+		l.Addr = net.JoinHostPort("0.0.0.0", port)
 	}
 	for _, flag := range fields[1:] {
 		name, value, _ := strings.Cut(flag, "=")
