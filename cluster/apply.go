@@ -125,11 +125,39 @@ func (w *write) try(ctx context.Context) (*fsm.Result, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.conf.Timing.Call)
 	defer cancel()
+	if w.repeatable {
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			n.cancelWhenReplaced(ctx, cancel, leader)
+		}()
+		defer func() {
+			cancel()
+			<-watched
+		}()
+	}
 	result, sent, err := n.client.apply(ctx, leader, n.dir.address(leader), w.data, w.lost)
 	if err != nil {
 		w.sent, w.lost = w.sent || sent, true
 	}
 	return result, err
+}
+
+// cancelWhenReplaced ends a call to a leader once there is another one: the old
+// one hangs or is cut off, and would be waited for in vain.
+func (n *Node) cancelWhenReplaced(ctx context.Context, cancel context.CancelFunc, leader string) {
+	for {
+		moved := n.leaderMoved.wait()
+		if now := n.leaderID(); now != "" && now != leader {
+			cancel()
+			return
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (w *write) pause(ctx context.Context, moved <-chan struct{}) {
@@ -154,7 +182,7 @@ func (w *write) unknown(err error) error {
 // noLeader is the end of a write that was held in vain.
 func (w *write) noLeader(ctx context.Context, last error) error {
 	if w.node.HasLeader() {
-		return w.unknown(fmt.Errorf("the leader did not answer: %w", last))
+		return w.unknown(fmt.Errorf("%w that answers: %w", ErrNoLeader, last))
 	}
 	e := w.node.noQuorum(ctx)
 	e.Sent = w.sent

@@ -23,6 +23,9 @@ const (
 	fileLog      = "raft.db"
 	dirSnapshots = "snapshots"
 
+	// keyLogName is where the log keeps its name, next to raft's term and vote.
+	keyLogName = "SluiceLog"
+
 	// lockWait is how long another process may take to let go of the log: a
 	// restart overlaps its predecessor's end by a moment.
 	lockWait = time.Second
@@ -32,6 +35,10 @@ const (
 // node.
 type identity struct {
 	ID uuid.UUID `json:"id"`
+	// Log names the log that this node writes; the log holds the same name. A
+	// node whose log is lost has forgotten what it acknowledged and whom it
+	// voted for, and must not speak under its id any more.
+	Log uuid.UUID `json:"log"`
 	// ClusterID is "" until the node belongs to a cluster.
 	ClusterID string `json:"cluster_id,omitempty"`
 	// Left says that the node gave up its membership: nothing here counts.
@@ -85,7 +92,23 @@ func openDataDir(conf *Config, log *raftLog) (_ *dataDir, err error) {
 
 func (d *dataDir) openLog() error {
 	path := filepath.Join(d.path, fileLog)
-	var err error
+	err := verifyLog(path)
+	if err == nil {
+		err = d.createLog(path)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return fmt.Errorf("%w: %s", ErrDataDirLocked, d.path)
+	case errors.Is(err, errLogDamaged), errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return fmt.Errorf("%w: the log %s does not read (%w): start with an empty data directory to join the cluster anew", ErrCorruptData, path, err)
+	}
+	return fmt.Errorf("%w: %w", ErrDataDir, err)
+}
+
+// createLog opens the log, or makes an empty one.
+func (d *dataDir) createLog(path string) (err error) {
 	d.log, err = raftboltdb.New(raftboltdb.Options{Path: path, NoSync: d.noSync, BoltOptions: &bbolt.Options{
 		Timeout: lockWait,
 		// Otherwise every commit writes the list of free pages, which is long
@@ -93,15 +116,7 @@ func (d *dataDir) openLog() error {
 		NoFreelistSync: true,
 		FreelistType:   bbolt.FreelistMapType,
 	}})
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return fmt.Errorf("%w: %s", ErrDataDirLocked, d.path)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
-		return fmt.Errorf("%w: the log %s does not read (%w): start with an empty data directory to join the cluster anew", ErrCorruptData, path, err)
-	}
-	return fmt.Errorf("%w: %w", ErrDataDir, err)
+	return err
 }
 
 // readIdentity reads who this node is, or makes it someone.
@@ -115,20 +130,40 @@ func (d *dataDir) readIdentity() error {
 		}
 		if last > 0 {
 			// Another identity must never vote with this one's log.
-			return fmt.Errorf("%w: %s holds a log but not %s", ErrCorruptData, d.path, fileNode)
+			return fmt.Errorf("%w: %s holds a log but not %s: put it back, or start with an empty data directory to join the cluster anew", ErrCorruptData, d.path, fileNode)
 		}
-		if d.node.ID, err = uuid.NewV7(); err != nil {
-			return fmt.Errorf("make a node id: %w", err)
-		}
-		return d.writeIdentity()
+		return d.newIdentity()
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDataDir, err)
 	}
 	if err := json.Unmarshal(data, &d.node); err != nil || d.node.ID == uuid.Nil {
-		return fmt.Errorf("%w: %s does not read: %v", ErrCorruptData, path, err)
+		return fmt.Errorf("%w: %s does not read (%v): start with an empty data directory to join the cluster anew", ErrCorruptData, path, err)
+	}
+	if name, err := d.log.Get([]byte(keyLogName)); err != nil || string(name) != d.node.Log.String() {
+		if d.node.Left {
+			return nil // a wipe was interrupted, and goes on
+		}
+		return fmt.Errorf("%w: the log %s is not the one that node %s has written: put it back, or start with an empty data directory to join the cluster anew",
+			ErrCorruptData, filepath.Join(d.path, fileLog), d.node.ID)
 	}
 	return nil
+}
+
+// newIdentity makes this node someone. The log gets its name first: a crash in
+// between leaves a log without entries, which is named again.
+func (d *dataDir) newIdentity() error {
+	var err error
+	if d.node.ID, err = uuid.NewV7(); err != nil {
+		return fmt.Errorf("make a node id: %w", err)
+	}
+	if d.node.Log, err = uuid.NewV7(); err != nil {
+		return fmt.Errorf("make a log id: %w", err)
+	}
+	if err := d.log.Set([]byte(keyLogName), []byte(d.node.Log.String())); err != nil {
+		return fmt.Errorf("%w: %w", ErrDataDir, err)
+	}
+	return d.writeIdentity()
 }
 
 func (d *dataDir) writeIdentity() error { return d.writeJSON(fileNode, d.node) }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -168,6 +169,39 @@ func TestOpenDamagedData(t *testing.T) {
 			replace(t, path, make([]byte, 64<<10))
 			return path
 		}},
+		{"the log is cut", func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "cluster", fileLog)
+			if err := os.Truncate(path, int64(3*os.Getpagesize())); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}},
+		// A node that has lost its log has forgotten what it acknowledged. Two of
+		// three like that would elect each other and be a cluster without a past.
+		{"the log is gone", func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "cluster", fileLog)
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}},
+		{"the log and the snapshots are gone", func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "cluster", fileLog)
+			if err := errors.Join(os.Remove(path), os.RemoveAll(filepath.Join(dir, "cluster", dirSnapshots))); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}},
+		{"the log is another node's", func(t *testing.T, dir string) string {
+			other, _ := written(t)
+			data, err := os.ReadFile(filepath.Join(other, "cluster", fileLog))
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, "cluster", fileLog)
+			replace(t, path, data)
+			return path
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "copy")
@@ -184,6 +218,36 @@ func TestOpenDamagedData(t *testing.T) {
 			}
 			contains(t, err, name)
 		})
+	}
+}
+
+// Whatever is wrong with a page of the log, looking for it does not panic.
+func TestVerifyLogNeverPanics(t *testing.T) {
+	t.Parallel()
+	dir, _ := written(t)
+	good, err := os.ReadFile(filepath.Join(dir, "cluster", fileLog))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), fileLog)
+	replace(t, path, good)
+	if err := verifyLog(path); err != nil {
+		t.Fatalf("a sound log: %v", err)
+	}
+	page := os.Getpagesize()
+	found := 0
+	for at := 2 * page; at < len(good); at += page / 4 {
+		bad := bytes.Clone(good)
+		for i := at; i < min(at+64, len(bad)); i++ {
+			bad[i] = 0xff
+		}
+		replace(t, path, bad)
+		if verifyLog(path) != nil {
+			found++
+		}
+	}
+	if found == 0 {
+		t.Error("no damage at all was found")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sluicegate/sluice/internal/listen"
 	"github.com/sluicegate/sluice/proxy/upstream"
 )
 
@@ -86,7 +87,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 		return err
 	}
 	for _, l := range p.cfg.Listen {
-		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", l.Address)
+		ln, err := listen.TCP(ctx, l.Address)
 		if err != nil {
 			for _, f := range p.fronts {
 				err = errors.Join(err, f.listener.Close())

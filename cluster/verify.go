@@ -1,0 +1,56 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"runtime/debug"
+
+	"go.etcd.io/bbolt"
+)
+
+// errLogDamaged is given for a log file whose pages do not read.
+var errLogDamaged = errors.New("its pages are damaged")
+
+// verifyLog reads all of a log before it is opened for writing. bbolt meets a
+// damaged page with a panic, and when it opens for writing it does so in a
+// goroutine of its own, where nothing can catch it; a reader's panic is caught
+// here. A file that is not there, or is empty, is a log still to be made.
+func verifyLog(path string) (err error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	// The file is mapped: a page behind its end is a fault, not an error.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("%w: %v", errLogDamaged, cause)
+		}
+	}()
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockWait})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := db.View(readAll); err != nil {
+		return fmt.Errorf("%w: %w", errLogDamaged, err)
+	}
+	return nil
+}
+
+// readAll touches every byte of every key and value.
+func readAll(tx *bbolt.Tx) error {
+	sum := crc32.NewIEEE() // of no interest but that it reads
+	return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
+		return b.ForEach(func(k, v []byte) error {
+			sum.Write(k)
+			sum.Write(v)
+			return nil
+		})
+	})
+}
