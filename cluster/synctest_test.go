@@ -120,7 +120,16 @@ func TestPartition(t *testing.T) {
 				majority, rest = append(majority, host(i)), append(rest, n)
 			}
 		}
+		put(t, rest[0], "on a connection that stays open")
 		l.net.Partition([]string{minority}, majority)
+		// This goes to the leader that is cut off, and is done by the next one.
+		start := time.Now()
+		if r, err := rest[0].Apply(t.Context(), create("held")); err != nil || r.Err != nil {
+			t.Errorf("write while the leader is cut off: %v, %v", r, err)
+		}
+		if waited := time.Since(start); waited >= rest[0].conf.Timing.Hold { // virtual
+			t.Errorf("write while the leader is cut off: took %s", waited)
+		}
 		next := waitLeader(t, rest...)
 		put(t, next, "during")
 
