@@ -135,13 +135,18 @@ func (c *core) take(local int64, lim *Limit, key string, d *Decision) *ticket {
 		return nil
 	}
 	a.used = t
-	short := false
+	short, refused := false, false
 	for p := range lim.Max {
 		if lim.Max[p] <= 0 {
 			continue
 		}
 		cl := a.cell(Period(p), t, lim)
-		cl.demand(t)
+		// What a shorter period refuses is no demand on a longer one: it would
+		// lease tokens that nobody can spend.
+		refused = refused || cl.closed && cl.tokens == 0
+		if !refused {
+			cl.demand(t)
+		}
 		short = short || cl.tokens == 0
 	}
 	if short {

@@ -44,17 +44,27 @@ func (g *gateway) operations(next http.Handler) http.Handler {
 		case path == pathLevel && r.Method == http.MethodGet:
 			g.answer(w, nil, "log level: "+g.level.String())
 		case strings.HasPrefix(path, pathLevel+"/") && r.Method == http.MethodPut:
-			level, err := obs.ParseLevel(strings.TrimPrefix(path, pathLevel+"/"))
-			if err != nil {
-				writeJSON(w, http.StatusBadRequest, map[string]string{"message": err.Error()})
-				return
-			}
-			g.level.SetLevel(level)
-			g.answer(w, nil, "log level changed")
+			status, message := g.setLevel(strings.TrimPrefix(path, pathLevel+"/"), r.URL.Query().Has("timeout"))
+			writeJSON(w, status, map[string]string{"message": message})
 		default:
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// setLevel changes what is logged, in Kong's words.
+func (g *gateway) setLevel(name string, timed bool) (status int, message string) {
+	level, err := obs.ParseLevel(name)
+	switch {
+	case err != nil:
+		return http.StatusBadRequest, err.Error()
+	case timed:
+		return http.StatusBadRequest, "timeout is not supported: a log level stays until it is changed again"
+	case level == g.level.Level():
+		return http.StatusOK, "log level is already " + name
+	}
+	g.level.SetLevel(level)
+	return http.StatusOK, "log level changed"
 }
 
 func (g *gateway) answer(w http.ResponseWriter, err error, done string) {

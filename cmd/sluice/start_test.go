@@ -180,8 +180,14 @@ func TestOneNode(t *testing.T) {
 		if a := n.admin("GET", pathLevel, nil); a.json(t)["message"] != "log level: debug" {
 			t.Errorf("GET: %d %s", a.status, a.body)
 		}
-		if a := n.admin("PUT", pathLevel+"/loud", nil); a.status != 400 {
+		if a := n.admin("PUT", pathLevel+"/debug", nil); a.json(t)["message"] != "log level is already debug" {
+			t.Errorf("PUT once more: %d %s", a.status, a.body)
+		}
+		if a := n.admin("PUT", pathLevel+"/loud", nil); a.status != 400 || a.json(t)["message"] != "unknown log level: loud" {
 			t.Errorf("PUT of an unknown level: %d %s", a.status, a.body)
+		}
+		if a := n.admin("PUT", pathLevel+"/info?timeout=60", nil); a.status != 400 || n.admin("GET", pathLevel, nil).json(t)["message"] != "log level: debug" {
+			t.Errorf("PUT for a time: %d %s", a.status, a.body)
 		}
 	})
 	t.Run("metrics", func(t *testing.T) {

@@ -23,7 +23,7 @@ func ParseLevel(name string) (zapcore.Level, error) {
 	case "crit", "alert", "emerg":
 		return zapcore.DPanicLevel, nil
 	}
-	return 0, fmt.Errorf("unknown log level %q", name)
+	return 0, fmt.Errorf("unknown log level: %s", name)
 }
 
 // NewLogger writes JSON lines to out: ts (RFC 3339, UTC), level, logger, msg and
