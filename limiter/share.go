@@ -16,11 +16,13 @@ func (c *core) takeShare(cl *cell, lost *loss) bool {
 		return cl.share > 0
 	}
 	cl.hasShare, cl.shareSince = true, lost.since
-	if lost.blind && cl.start < lost.since {
-		return false
-	}
 	pool, ok := c.known(cl.acct.limit, cl.acct.key, cl.period, cl.start/second)
-	if !ok {
+	switch {
+	case ok:
+	case lost.blind && cl.start < lost.since:
+		// An earlier run may have spent all of it and left no trace here.
+		return false
+	default:
 		pool = cl.max
 	}
 	cl.share = shareOf(min(pool, cl.max), c.node, cl.acct.key, c.voters())
