@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -13,36 +14,38 @@ var ErrKey = errors.New("invalid key")
 // curves, Ed25519, X25519. Kong, with OpenSSL, also takes Ed448 and the other curves, none of which JWT
 // algorithms of Sluice use.
 func ValidKey(text string) error {
-	for rest := []byte(text); ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			return ErrKey
-		}
-		if block.Type == "EC PARAMETERS" { // openssl ecparam -genkey writes them before the key
-			continue
-		}
-		if !isKey(block) {
-			return ErrKey
-		}
-		return nil
-	}
+	_, err := PublicKey([]byte(text))
+	return err
 }
 
-func isKey(block *pem.Block) bool {
-	var err error
+// PublicKey gives the public part of the first key in a PEM text. The error is ErrKey.
+func PublicKey(text []byte) (crypto.PublicKey, error) {
+	block, rest := pem.Decode(text)
+	for block != nil && block.Type == "EC PARAMETERS" { // openssl ecparam -genkey writes them before the key
+		block, rest = pem.Decode(rest)
+	}
+	if block == nil {
+		return nil, ErrKey
+	}
+	var key any
+	err := ErrKey
 	switch block.Type {
 	case "PUBLIC KEY":
-		_, err = x509.ParsePKIXPublicKey(block.Bytes)
+		key, err = x509.ParsePKIXPublicKey(block.Bytes)
 	case "RSA PUBLIC KEY":
-		_, err = x509.ParsePKCS1PublicKey(block.Bytes)
+		key, err = x509.ParsePKCS1PublicKey(block.Bytes)
 	case "PRIVATE KEY":
-		_, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
 	case "RSA PRIVATE KEY":
-		_, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
 	case "EC PRIVATE KEY":
-		_, err = x509.ParseECPrivateKey(block.Bytes)
-	default:
-		return false
+		key, err = x509.ParseECPrivateKey(block.Bytes)
 	}
-	return err == nil
+	if err != nil {
+		return nil, ErrKey
+	}
+	if private, ok := key.(crypto.Signer); ok {
+		return private.Public(), nil
+	}
+	return key, nil
 }

@@ -1,18 +1,16 @@
 package jwt
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"strings"
 	"sync"
 
 	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/fsm/schema"
 )
 
 // errKey says that a credential's key or secret does not fit its algorithm.
@@ -94,7 +92,11 @@ func secretOf(secret string, isBase64 bool) ([]byte, error) {
 // the curve that the algorithm wants (RFC 7518, section 3.4). A private key does
 // for its public one, as in Kong.
 func parseKey(algorithm, text string) (any, error) {
-	switch key := publicKey([]byte(text)).(type) {
+	public, err := schema.PublicKey([]byte(text))
+	if err != nil {
+		return nil, errKey
+	}
+	switch key := public.(type) {
 	case *rsa.PublicKey:
 		if strings.HasPrefix(algorithm, "RS") || strings.HasPrefix(algorithm, "PS") {
 			return key, nil
@@ -110,36 +112,4 @@ func parseKey(algorithm, text string) (any, error) {
 		}
 	}
 	return nil, errKey
-}
-
-// publicKey gives the public part of the first key in a PEM text, or nil.
-func publicKey(text []byte) any {
-	block, rest := pem.Decode(text)
-	for block != nil && block.Type == "EC PARAMETERS" { // openssl writes them before a private key
-		block, rest = pem.Decode(rest)
-	}
-	if block == nil {
-		return nil
-	}
-	var key any
-	var err error
-	switch block.Type {
-	case "PUBLIC KEY":
-		key, err = x509.ParsePKIXPublicKey(block.Bytes)
-	case "RSA PUBLIC KEY":
-		key, err = x509.ParsePKCS1PublicKey(block.Bytes)
-	case "PRIVATE KEY":
-		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-	case "RSA PRIVATE KEY":
-		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	case "EC PRIVATE KEY":
-		key, err = x509.ParseECPrivateKey(block.Bytes)
-	}
-	if err != nil {
-		return nil
-	}
-	if private, ok := key.(crypto.Signer); ok {
-		return private.Public()
-	}
-	return key
 }
