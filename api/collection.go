@@ -27,6 +27,8 @@ type hooks struct {
 	schema func(base *schema.Schema, plugins []*plugin.Definition) *schema.Schema
 	// check judges a valid entity by others that it has to do with.
 	check func(v *fsm.View, entity map[string]any) error
+	// warn says what of a stored entity has no effect.
+	warn func(a *API, e *fsm.Entity) []string
 	// lookups are the query arguments that select by a unique field: its place in Definition.Unique.
 	lookups map[string]int
 }
@@ -37,7 +39,7 @@ func hooksOf(kind string) hooks {
 	case "consumers":
 		return hooks{lookups: map[string]int{"custom_id": 1}}
 	case "plugins":
-		return hooks{schema: withPlugins, check: checkProtocols}
+		return hooks{schema: withPlugins, check: checkProtocols, warn: (*API).warnings}
 	}
 	return hooks{}
 }

@@ -68,6 +68,11 @@ func (a *API) commit(q *request, status int, planner planner) (*reply, error) {
 		return rep, errNotFound // a repeated write, and its entity is gone since
 	}
 	rep.body = p.coll.appendEntity(nil, result.Entities[0], now)
+	if p.coll.hooks.warn != nil {
+		if said := p.coll.hooks.warn(a, result.Entities[0]); len(said) > 0 {
+			rep.set(headerWarning, strings.Join(said, "; "))
+		}
+	}
 	return rep, nil
 }
 

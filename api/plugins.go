@@ -17,6 +17,21 @@ func withPlugins(base *schema.Schema, plugins []*plugin.Definition) *schema.Sche
 	return base.WithSubschemas(subs)
 }
 
+// warnings gives what a plugin accepts in this config and does not do.
+func (a *API) warnings(e *fsm.Entity) []string {
+	fields, err := fieldsOf(e)
+	if err != nil {
+		return nil
+	}
+	config, _ := fields["config"].(map[string]any)
+	for _, p := range a.cfg.Plugins() {
+		if p.Name == fields["name"] && p.Warn != nil {
+			return p.Warn(config)
+		}
+	}
+	return nil
+}
+
 // The messages for a plugin that could never run where it is attached.
 const (
 	msgRouteProtocols   = "must match the associated route's protocols"

@@ -25,6 +25,8 @@ const (
 	headerRequestID = "X-Sluice-Request-Id"
 	// headerNotServed lists, by name, the nodes that did not serve a change before the wait was over.
 	headerNotServed = "X-Sluice-Not-Served"
+	// headerWarning says what of a write is stored as sent and has no effect here.
+	headerWarning = "X-Sluice-Warning"
 )
 
 // request is one request on its way through the API.

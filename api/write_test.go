@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/fsm/schema"
+	"github.com/sluicegate/sluice/proxy/plugin"
 )
 
 // script is requests in order, with the status and a piece of the body that each must give.
@@ -318,5 +320,27 @@ func TestWaitForServed(t *testing.T) {
 	}
 	if got := h.get("/services/s").fields(t)["retries"]; got != 3.0 {
 		t.Errorf("retries %v, want 3: a wrong wait must change nothing, a late node must not undo", got)
+	}
+}
+
+// What a plugin accepts and does not use is said in a header, and stored as sent.
+func TestWarning(t *testing.T) {
+	h := newHarness(t, []*plugin.Definition{{
+		Name: "fancy", Version: "1", Priority: 1,
+		Schema: &schema.Schema{Name: "fancy", Fields: []schema.Field{{Name: "config", Type: schema.Record, Required: true,
+			Fields: []schema.Field{{Name: "bells", Type: schema.Boolean}}}}},
+		Warn: func(config map[string]any) []string {
+			if config["bells"] == true {
+				return []string{"fancy: there are no bells"}
+			}
+			return nil
+		},
+	}})
+	r := h.form("POST", "/plugins", "name=fancy&config.bells=true")
+	if got := r.header.Get(headerWarning); r.status != 201 || got != "fancy: there are no bells" || !strings.Contains(string(r.body), `"bells":true`) {
+		t.Errorf("%d %s, warning %q", r.status, r.body, got)
+	}
+	if r := h.form("PATCH", "/plugins/fancy-none", "config.bells=false"); r.header.Get(headerWarning) != "" {
+		t.Errorf("warning %q for nothing", r.header.Get(headerWarning))
 	}
 }

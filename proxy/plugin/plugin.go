@@ -128,6 +128,10 @@ type Definition struct {
 	// New makes an instance. It must not start goroutines or do I/O. An error
 	// disables the instance's scope with a 500, and the Admin API shows it.
 	New func(env *Env, in *Instance) (any, error)
+	// Warn names what a complete config asks for and this plugin does not do,
+	// one sentence each; nil if there never is anything. The Admin API says it
+	// to who writes such a plugin.
+	Warn func(config map[string]any) []string
 }
 
 var registry = struct {

@@ -65,8 +65,17 @@ var errNoQuota = errors.New("rate-limiting needs a quota")
 
 func init() {
 	plugin.Register(&plugin.Definition{
-		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New,
+		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New, Warn: warn,
 	})
+}
+
+// warn tells who configures Redis that it is not asked.
+func warn(config map[string]any) []string {
+	redis, _ := config["redis"].(map[string]any)
+	if config["policy"] != "redis" && redis["host"] == nil {
+		return nil
+	}
+	return []string{"rate-limiting: redis is not used: the limit is enforced by the cluster itself"}
 }
 
 // Config is the plugin's config, described in the package's comment. What is

@@ -85,3 +85,21 @@ func TestDefinition(t *testing.T) {
 		t.Error("a config of the wrong type was taken")
 	}
 }
+
+func TestRedisIsSaidToBeUnused(t *testing.T) {
+	for body, said := range map[string]bool{
+		`{"config":{"minute":5}}`:                                            false,
+		`{"config":{"minute":5,"policy":"cluster"}}`:                         false,
+		`{"config":{"minute":5,"policy":"redis","redis":{"host":"h.test"}}}`: true,
+		`{"config":{"minute":5,"policy":"local","redis_host":"h.test"}}`:     true,
+	} {
+		stored, message, _ := plugintest.Insert(t, name, body)
+		if message != "" {
+			t.Fatal(message)
+		}
+		config, _ := stored["config"].(map[string]any)
+		if got := len(warn(config)) > 0; got != said {
+			t.Errorf("%s: warned %v, want %v", body, got, said)
+		}
+	}
+}
