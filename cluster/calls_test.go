@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -264,36 +263,6 @@ func TestInterruptedLeaveIsFinished(t *testing.T) {
 	n := open(t, config(t, dir))
 	if n.ID() == id || has(n, "first") {
 		t.Error("the node is still what it was")
-	}
-}
-
-func TestOnLeader(t *testing.T) {
-	t.Parallel()
-	var mu sync.Mutex
-	var seen []bool
-	conf := config(t, t.TempDir())
-	conf.OnLeader = func(leads bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		seen = append(seen, leads)
-	}
-	n := open(t, conf)
-	eventually(t, func() error {
-		mu.Lock()
-		defer mu.Unlock()
-		if len(seen) != 1 {
-			return fmt.Errorf("called with %v", seen)
-		}
-		return nil
-	})
-	if n.conf.Machine.ClusterID() == "" {
-		t.Error("it was told before the state was there")
-	}
-	shutdown(t, n)
-	mu.Lock()
-	defer mu.Unlock()
-	if !slices.Equal(seen, []bool{true, false}) {
-		t.Errorf("called with %v, want true and false", seen)
 	}
 }
 

@@ -74,11 +74,6 @@ type Config struct {
 	Served  Served
 	// Handlers are the calls this node answers from its start on.
 	Handlers map[string]Handler
-	// OnLeader, if not nil, is called with true when this node leads and its
-	// state holds everything committed before, and with false when it no longer
-	// does; never twice with the same value, from one goroutine. It must not
-	// block for long: the promotion of voters waits for it.
-	OnLeader func(bool)
 
 	// Logger defaults to none.
 	Logger *zap.Logger

@@ -132,10 +132,6 @@ func (n *Node) lead(ctx context.Context) {
 		}
 		n.log.Warn("leadership is not complete yet", zap.Error(err))
 	}
-	if n.conf.OnLeader != nil {
-		n.conf.OnLeader(true)
-		defer n.conf.OnLeader(false)
-	}
 	for {
 		if err := n.promote(ctx); err != nil && ctx.Err() == nil {
 			n.log.Warn("no voter could be added", zap.Error(err))

@@ -56,8 +56,8 @@ type loss struct {
 	since int64
 	// long: for more than three seconds; shares may be used.
 	long bool
-	// blind: this process has never had a leader, so that its ledger may miss
-	// any part of the windows that began before it.
+	// blind: this process has never had a leader. Of windows that began before
+	// it, what its ledger does not know may be spent.
 	blind bool
 }
 

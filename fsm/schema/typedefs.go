@@ -75,11 +75,6 @@ func HeaderName(name string) Field {
 	return Field{Name: name, Type: String, Custom: Text(ValidHeaderName)}
 }
 
-// URL is a URL with a scheme and a host.
-func URL(name string) Field {
-	return Field{Name: name, Type: String, Custom: Text(ValidURL)}
-}
-
 // ProtocolsHTTP is the field "protocols" of a plugin that works on requests only.
 func ProtocolsHTTP() Field {
 	return Field{
