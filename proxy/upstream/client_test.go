@@ -328,7 +328,7 @@ func TestClosedKeptConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed := client.pool.pop(s.target)
-	for end := time.Now().Add(5 * time.Second); alive(closed.tcp); {
+	for end := time.Now().Add(30 * time.Second); alive(closed.tcp); {
 		if time.Now().After(end) {
 			t.Fatal("the close is never seen")
 		}
