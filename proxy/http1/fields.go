@@ -26,6 +26,10 @@ func (f *Fields) find(name string, from int) int {
 	if f.lengths>>(uint(len(name))&63)&1 == 0 {
 		return -1
 	}
+	return f.search(name, from)
+}
+
+func (f *Fields) search(name string, from int) int {
 	for i := from; i < len(f.list); i++ {
 		n := f.list[i].Name
 		if len(n) != len(name) || (n[0]^name[0])&^0x20 != 0 {

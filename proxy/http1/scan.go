@@ -49,18 +49,18 @@ func classes(s string) (all uint8) {
 func isToken(s string) bool { return s != "" && classes(s)&notToken == 0 }
 
 // skipText gives the index of the first control character other than HTAB at
-// or after i, or len(b). It looks at eight bytes at a time.
+// or after i, or len(b).
 func skipText(b []byte, i int) int {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for i+8 <= len(b) {
-		w := binary.LittleEndian.Uint64(b[i:])
-		// A byte below 0x20 borrows, one of 0x7f becomes 0 and borrows. Bytes
-		// above a hit may be wrong, the lowest one is right.
-		del := w ^ 0x7f*ones
-		hit := ((w-0x20*ones)&^w | (del-ones)&^del) & highs
+	for len(b)-i >= 16 {
+		// Two words at once, because most texts are longer than one.
+		if w := b[i : i+16]; controls(binary.LittleEndian.Uint64(w))|controls(binary.LittleEndian.Uint64(w[8:])) == 0 {
+			i += 16
+			continue
+		}
+		hit := controls(binary.LittleEndian.Uint64(b[i:]))
 		if hit == 0 {
 			i += 8
-			continue
+			hit = controls(binary.LittleEndian.Uint64(b[i:]))
 		}
 		i += bits.TrailingZeros64(hit) >> 3
 		if b[i] != '\t' {
@@ -72,6 +72,14 @@ func skipText(b []byte, i int) int {
 		i++
 	}
 	return i
+}
+
+// controls has the highest bit of the lowest byte set that is below 0x20 or is
+// 0x7f. Bits of higher bytes may be wrong, because those two borrow.
+func controls(w uint64) uint64 {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	del := w ^ 0x7f*ones
+	return ((w-0x20*ones)&^w | (del-ones)&^del) & highs
 }
 
 func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }

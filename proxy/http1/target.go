@@ -92,35 +92,33 @@ func soundEscapes(t string) bool {
 // is without its colon. Percent-encoding and IPvFuture are refused: no name in
 // use has them, and what a reader makes of them is its own idea.
 func splitHost(s string) (host, port string, ok bool) {
-	if classes(s)&notHost == 0 {
-		return s, "", s != ""
-	}
-	host = s
+	i := 0
 	if s != "" && s[0] == '[' {
-		end := strings.IndexByte(s, ']')
-		if end < 0 {
+		if i = strings.IndexByte(s, ']') + 1; i == 0 || !isIPv6(s[1:i-1]) {
 			return "", "", false
 		}
-		addr, err := netip.ParseAddr(s[1:end])
-		if err != nil || !addr.Is6() || addr.Zone() != "" {
-			return "", "", false
-		}
-		host, port = s[:end+1], s[end+1:]
 	} else {
-		colon := strings.IndexByte(s, ':')
-		if colon <= 0 || classes(s[:colon])&notHost != 0 {
+		for i < len(s) && class[s[i]]&notHost == 0 {
+			i++
+		}
+		if i == 0 {
 			return "", "", false
 		}
-		host, port = s[:colon], s[colon:]
 	}
-	if port == "" {
+	host = s[:i]
+	if i == len(s) {
 		return host, "", true
 	}
-	if port[0] != ':' || classes(port[1:])&notDigit != 0 || len(port) > len(":65535") ||
-		len(port) > 1 && parseLength(port[1:]) > 65535 {
+	port = s[i+1:]
+	if s[i] != ':' || len(port) > len("65535") || port != "" && uint64(parseLength(port)) > 65535 {
 		return "", "", false
 	}
-	return host, port[1:], true
+	return host, port, true
+}
+
+func isIPv6(s string) bool {
+	addr, err := netip.ParseAddr(s)
+	return err == nil && addr.Is6() && addr.Zone() == ""
 }
 
 // settleHost finds and checks the host. A target with an authority takes
