@@ -135,7 +135,7 @@ func (c Config) complete() (Config, error) {
 			return c, fmt.Errorf("%w: listener %s has TLS, but there is no certificate", ErrConfig, l.Address)
 		}
 	}
-	setDefault(&c.RealIPHeader, "X-Real-Ip")
+	setDefault(&c.RealIPHeader, "X-Real-IP")
 	if strings.EqualFold(c.RealIPHeader, "proxy_protocol") {
 		return c, fmt.Errorf("%w: real_ip_header proxy_protocol is not supported", ErrConfig)
 	}

@@ -52,7 +52,8 @@ func (x *exchange) prepareUpstream() error {
 	*q = upstream.Request{
 		Target: r.target, Timeouts: r.timeouts, Retries: r.retries,
 		Method: u.Method, URI: u.Path, Authority: u.HostHeader, Header: x.Request.Header,
-		Upgrade: x.upgrade, Interim: x.front.interim,
+		Upgrade: x.upgrade,
+		Interim: func(status int, h http.Header) { x.front.interim(status, fromHTTP(h)) },
 	}
 	// A plugin may have chosen another target.
 	q.Host, q.Port, q.TLS = u.Host, u.Port, u.Scheme == "https"
@@ -85,7 +86,7 @@ func (x *exchange) prepareBody(q *upstream.Request) error {
 	}
 	x.front.streamBody()
 	q.Body, q.ContentLength = x.Request.Body, length
-	q.StopBody, q.Trailer = x.front.stopBody, x.front.trailer
+	q.StopBody, q.Trailer = x.front.stopBody, func() http.Header { return toHTTP(x.front.trailer()) }
 	if q.Expect = x.expect && !q.HTTP2; !q.Expect {
 		x.Request.Header.Del("Expect")
 	}
@@ -120,7 +121,7 @@ func (x *exchange) failed(err error) {
 	}
 	x.proxy.log.Warn("service did not answer", zap.String("request_id", x.Request.ID), zap.Int("status", status),
 		zap.String("host", x.Upstream.Host), zap.Int("port", x.Upstream.Port), zap.Error(err))
-	clear(x.responseFields.h)
+	x.responseFields.Reset()
 	if x.Request.Header.Get("Accept") == "" {
 		// nginx's errors go by the request's own type then, and are plain text
 		// without one. The request is not sent any more.

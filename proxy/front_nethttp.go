@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/proxy/http1"
 )
 
 // httpFront serves one listener with net/http: HTTP/1.1, and HTTP/2 where it is
@@ -125,8 +127,8 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		x.Peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
 	}
-	x.received.h = r.Header
-	copyFields(x.requestFields.h, r.Header)
+	addHTTP(&x.received, r.Header)
+	x.requestFields.CopyFrom(&x.received)
 	if r.Body != http.NoBody && r.ContentLength != 0 {
 		h.body = &clientBody{exchange: h, limit: f.proxy.cfg.MaxBodyBytes, timeout: f.proxy.cfg.BodyTimeout}
 		q.Body, q.ContentLength = h.body, r.ContentLength
@@ -179,21 +181,41 @@ type httpExchange struct {
 
 var _ front = (*httpExchange)(nil)
 
-func (h *httpExchange) interim(status int, fields http.Header) {
+func (h *httpExchange) interim(status int, fields *http1.Fields) {
 	out := h.w.Header()
-	for name, values := range fields {
-		out[name] = values
-	}
+	putHTTP(out, "", fields)
 	h.w.WriteHeader(status)
 	clear(out)
 }
 
-func (h *httpExchange) sendHead(status int, fields http.Header) {
-	out := h.w.Header()
-	for name, values := range fields {
-		out[spelled(name)] = values
+// putHTTP adds fields to net/http's form, spelled as they are. prefix comes
+// before each name.
+func putHTTP(out http.Header, prefix string, fields *http1.Fields) {
+	for i := range fields.Len() {
+		f := fields.At(i)
+		out[prefix+f.Name] = append(out[prefix+f.Name], f.Value)
 	}
-	if _, ok := out["Content-Type"]; !ok {
+}
+
+// toHTTP gives fields in net/http's form, nil for none.
+func toHTTP(fields *http1.Fields) http.Header {
+	if fields == nil || fields.Len() == 0 {
+		return nil
+	}
+	out := http.Header{}
+	for i := range fields.Len() {
+		out.Add(fields.At(i).Name, fields.At(i).Value)
+	}
+	return out
+}
+
+func (h *httpExchange) sendHead(status int, fields *http1.Fields, length int64) {
+	out := h.w.Header()
+	putHTTP(out, "", fields)
+	if length >= 0 {
+		out["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+	}
+	if !fields.Has("Content-Type") {
 		out["Content-Type"] = nil // or else net/http guesses one
 	}
 	if h.r.ProtoMajor == 1 && h.duplex && !h.body.ended.Load() {
@@ -229,11 +251,8 @@ func (h *httpExchange) extendWrite() {
 	_ = h.control.SetWriteDeadline(until)
 }
 
-func (h *httpExchange) sendTrailer(fields http.Header) {
-	out := h.w.Header()
-	for name, values := range fields {
-		out[http.TrailerPrefix+name] = values
-	}
+func (h *httpExchange) sendTrailer(fields *http1.Fields) {
+	putHTTP(h.w.Header(), http.TrailerPrefix, fields)
 }
 
 func (h *httpExchange) abort() { h.aborted = true }
@@ -264,8 +283,8 @@ func (h *httpExchange) bodyFailure() error {
 	return h.body.failure
 }
 
-func (h *httpExchange) trailer() http.Header { return h.r.Trailer }
-func (h *httpExchange) portText() string     { return h.front.portStr }
+func (h *httpExchange) trailer() *http1.Fields { return fromHTTP(h.r.Trailer) }
+func (h *httpExchange) portText() string       { return h.front.portStr }
 
 // lingering is how long the rest of a body is awaited that nobody wants, so
 // that the client has read the answer when the connection closes.

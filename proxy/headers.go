@@ -158,12 +158,12 @@ func milliseconds(d time.Duration) string {
 func (x *exchange) setForwarded() {
 	h := x.Request.Header
 	peer := x.Peer.Addr().String()
-	if list := x.requestFields.joined("X-Forwarded-For"); list != "" {
+	if list := x.requestFields.Joined("X-Forwarded-For"); list != "" {
 		h.Set("X-Forwarded-For", list+", "+peer)
 	} else {
 		h.Set("X-Forwarded-For", x.clientAddr())
 	}
-	h.Set("X-Real-Ip", x.clientAddr())
+	h.Set("X-Real-IP", x.clientAddr())
 	x.setUnlessTrusted("X-Forwarded-Proto", x.Request.Scheme)
 	x.setUnlessTrusted("X-Forwarded-Host", strings.ToLower(hostOnly(x.Request.Host)))
 	x.setUnlessTrusted("X-Forwarded-Port", x.front.portText())
@@ -176,7 +176,7 @@ func (x *exchange) setForwarded() {
 	if p := &x.proxy.headers; p.requestIDUpstream {
 		h.Set(fieldRequestID, x.Request.ID)
 	}
-	h.Set(fieldVia, x.proxy.headers.appendVia(x.requestFields.joined(fieldVia), x.protoVia()))
+	h.Set(fieldVia, x.proxy.headers.appendVia(x.requestFields.Joined(fieldVia), x.protoVia()))
 }
 
 // setUnlessTrusted sets a field to a value, or removes it for "". What a

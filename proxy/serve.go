@@ -46,9 +46,9 @@ func (p *Proxy) begin(x *exchange) {
 	x.Request.ID = newRequestID()
 	x.Request.Header, x.Response.Header = &x.requestFields, &x.responseFields
 	x.Response.Source = plugin.FromKong
-	x.requestSize = int64(len(x.Request.Method)+len(x.Request.RawPath)+len(x.Request.Query)+len("  HTTP/1.1\r\n\r\n")) + x.received.size()
+	x.requestSize = int64(len(x.Request.Method)+len(x.Request.RawPath)+len(x.Request.Query)+len("  HTTP/1.1\r\n\r\n")) + x.received.Size()
 	x.expect = strings.EqualFold(x.requestFields.Get("Expect"), "100-continue")
-	x.upgrade = prepareRequest(x.requestFields.h, x.Request.ProtoMajor)
+	x.upgrade = prepareRequest(&x.requestFields, x.Request.ProtoMajor)
 	if x.Request.Body != nil {
 		x.upgrade = "" // the bytes after a 101 must not be taken for a body
 	}
@@ -206,7 +206,7 @@ func (p *Proxy) finish(x *exchange) {
 	x.Times.Finished = time.Now()
 	x.Response.Received = x.requestSize + x.front.bodyRead()
 	if x.headSent {
-		x.Response.Sent = x.bodySent + int64(len("HTTP/1.1 200 OK\r\n\r\n")) + x.responseFields.size()
+		x.Response.Sent = x.bodySent + int64(len("HTTP/1.1 200 OK\r\n\r\n")) + x.responseFields.Size()
 	}
 	for _, in := range x.chosen {
 		if in.logger != nil {
