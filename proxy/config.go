@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"time"
 
@@ -113,6 +114,12 @@ type Config struct {
 	BodyTimeout       time.Duration
 	SendTimeout       time.Duration
 
+	// Loops is how many event loops serve HTTP/1.1, default GOMAXPROCS. Hold is
+	// how long a loop keeps its processor when it has nothing to do, see
+	// evloop.Config; default 0.
+	Loops int
+	Hold  time.Duration
+
 	// UpstreamRoots verify services with tls_verify on; nil: the system's.
 	UpstreamRoots *x509.CertPool
 }
@@ -145,6 +152,7 @@ func (c Config) complete() (Config, error) {
 	setDefault(&c.IdleTimeout, DefaultIdleTimeout)
 	setDefault(&c.BodyTimeout, DefaultBodyTimeout)
 	setDefault(&c.SendTimeout, DefaultSendTimeout)
+	setDefault(&c.Loops, runtime.GOMAXPROCS(0))
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}

@@ -29,6 +29,12 @@ func (x *exchange) forward() {
 		x.failed(err)
 		return
 	}
+	x.ask()
+}
+
+// ask sends the request that was prepared, and waits for all of the answer.
+func (x *exchange) ask() {
+	x.outgoing.Interim = func(status int, h http.Header) { x.front.interim(status, fromHTTP(h)) }
 	x.Times.UpstreamStarted = time.Now()
 	resp, err := x.proxy.client.Do(x.Context(), &x.outgoing)
 	if err != nil {
@@ -51,9 +57,8 @@ func (x *exchange) prepareUpstream() error {
 	q := &x.outgoing
 	*q = upstream.Request{
 		Target: r.target, Timeouts: r.timeouts, Retries: r.retries,
-		Method: u.Method, URI: u.Path, Authority: u.HostHeader, Header: x.Request.Header,
+		Method: u.Method, URI: u.Path, Authority: u.HostHeader, Header: &x.requestFields,
 		Upgrade: x.upgrade,
-		Interim: func(status int, h http.Header) { x.front.interim(status, fromHTTP(h)) },
 	}
 	// A plugin may have chosen another target.
 	q.Host, q.Port, q.TLS = u.Host, u.Port, u.Scheme == "https"

@@ -30,6 +30,8 @@ type httpFront struct {
 	port     uint16
 	portStr  string
 	serving  sync.WaitGroup
+	// serve is how the server serves the listener.
+	serve func(net.Listener) error
 }
 
 func newHTTPFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
@@ -51,10 +53,12 @@ func newHTTPFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
 		Protocols:                    new(http.Protocols),
 	}
 	f.server.Protocols.SetHTTP1(true)
+	f.serve = f.server.Serve
 	if l.TLS {
 		f.scheme = "https"
 		f.server.Protocols.SetHTTP2(l.HTTP2)
 		f.server.TLSConfig = &tls.Config{GetCertificate: p.cfg.Certificate, MinVersion: tls.VersionTLS12}
+		f.serve = func(ln net.Listener) error { return f.server.ServeTLS(ln, "", "") }
 	} else {
 		f.server.Protocols.SetUnencryptedHTTP2(l.HTTP2)
 	}
@@ -71,19 +75,28 @@ func debugLog(logger *zap.Logger) *log.Logger {
 	return std
 }
 
+// newHandedFront serves connections that are handed over because they speak
+// HTTP/2, and that are counted already; TLS has shaken hands on them.
+func newHandedFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
+	f := newHTTPFront(p, l, ln)
+	f.listener, f.serve = ln, f.server.Serve
+	if l.TLS {
+		f.server.TLSConfig = &tls.Config{NextProtos: []string{"h2"}} // what Serve looks for
+	}
+	return f
+}
+
+func (f *httpFront) addr() net.Addr { return f.listener.Addr() }
+
 // start serves in a goroutine that ends with drain or close.
-func (f *httpFront) start() {
+func (f *httpFront) start() error {
 	f.serving.Go(func() {
-		var err error
-		if f.scheme == "https" {
-			err = f.server.ServeTLS(f.listener, "", "")
-		} else {
-			err = f.server.Serve(f.listener)
-		}
+		err := f.serve(f.listener)
 		if !errors.Is(err, http.ErrServerClosed) {
 			f.proxy.log.Error("listener has failed", zap.String("address", f.listener.Addr().String()), zap.Error(err))
 		}
 	})
+	return nil
 }
 
 // drain takes no more connections and waits for the requests in flight.

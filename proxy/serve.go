@@ -24,23 +24,31 @@ var errClientGone = errors.New("client has gone")
 // serve takes one request through its life; DESIGN.md has it as a chart. The
 // front has filled Request (but for what begin fills), Peer and Listener.
 func (p *Proxy) serve(x *exchange) {
-	p.inFlight.Add(1)
-	defer p.inFlight.Add(-1)
+	p.inFlight.add(x.shard, 1)
+	defer p.inFlight.add(x.shard, -1)
 	defer p.finish(x) // whatever happens
 	defer x.recoverCore()
-	p.begin(x)
-	if x.rewrite() == plugin.Continue && x.findRoute() == plugin.Continue {
-		if x.access() == plugin.Continue {
-			x.forward()
-			return
-		}
+	if p.admit(x) == plugin.Continue {
+		x.forward()
+		return
 	}
 	x.answer()
 }
 
+// admit takes a request through routing and plugins. Stop: it is answered here.
+func (p *Proxy) admit(x *exchange) plugin.Verdict {
+	p.begin(x)
+	if x.rewrite() == plugin.Stop || x.findRoute() == plugin.Stop {
+		return plugin.Stop
+	}
+	return x.access()
+}
+
 // begin fills what does not depend on the front.
 func (p *Proxy) begin(x *exchange) {
-	x.Times.Started = time.Now() // net/http tells of a request when its head is complete
+	if x.Times.Started.IsZero() {
+		x.Times.Started = time.Now() // net/http tells of a request when its head is complete
+	}
 	x.snapshot = p.current.Load()
 	x.Directory = x.snapshot.directory
 	x.Request.ID = newRequestID()

@@ -154,6 +154,9 @@ func (c *Conn) Readable() bool { return c.ready.Load()&(readable|cut) != 0 }
 // for concurrent use.
 func (c *Conn) HungUp() bool { return c.ready.Load()&(hungUp|cut) != 0 }
 
+// IsCut says whether Cut was called. Safe for concurrent use.
+func (c *Conn) IsCut() bool { return c.ready.Load()&cut != 0 }
+
 // Silent says whether the peer has neither sent anything nor closed. It asks
 // the kernel.
 func (c *Conn) Silent() bool {
