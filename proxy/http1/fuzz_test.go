@@ -33,7 +33,7 @@ func FuzzRequest(f *testing.F) {
 	seeds(f, "POST /a%20b?c=d HTTP/1.1\r\nHost: a\r\n")
 	seeds(f, "GET http://a:80/b HTTP/1.1\r\nHost: a\r\n")
 	seeds(f, "GET / HTTP/1.0\r\n")
-	for _, s := range []string{browser, "\r\nOPTIONS * HTTP/1.1\r\nHost:\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+	for _, s := range []string{browser, "\r\nOPTIONS * HTTP/1.1\r\nHost:\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", " HTTP/1.0\r\n", "0\r\n", "\r\r\n",
 		"GET //a/b HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET http://a?b HTTP/1.1\r\nHost: a\r\n\r\n", "GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n"} {
 		f.Add([]byte(s), uint64(7))
 	}
@@ -41,7 +41,7 @@ func FuzzRequest(f *testing.F) {
 		var r, pieces, again Request
 		n, err := r.Parse(wire, Limits{})
 		rnd := rand.New(rand.NewPCG(seed, 0))
-		m, perr := inPieces(pieces.Parse, wire, rnd)
+		m, perr := inPieces(pieces.Parse, wire, rnd, err)
 		if n != m || !errors.Is(perr, err) {
 			t.Fatalf("whole %d, %v; in pieces %d, %v", n, err, m, perr)
 		}
@@ -64,11 +64,15 @@ func FuzzRequest(f *testing.F) {
 }
 
 // inPieces parses wire as it would come in random pieces, each time in another
-// buffer.
-func inPieces(parse func([]byte, Limits) (int, error), wire []byte, rnd *rand.Rand) (n int, err error) {
+// buffer. What is refused as a whole may be waited for in pieces, but only to the
+// end of the head.
+func inPieces(parse func([]byte, Limits) (int, error), wire []byte, rnd *rand.Rand, whole error) (n int, err error) {
 	for at := 0; at < len(wire) && n == 0 && err == nil; {
 		at = min(at+1+rnd.IntN(20), len(wire))
 		n, err = parse(bytes.Clone(wire[:at]), Limits{})
+	}
+	if whole != nil && n == 0 && err == nil {
+		n, err = parse(append(bytes.Clone(wire), "\r\n\r\n"...), Limits{})
 	}
 	return n, err
 }
@@ -146,7 +150,7 @@ func FuzzResponse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, wire []byte, seed uint64) {
 		var r, pieces, again Response
 		n, err := r.Parse(wire, Limits{})
-		m, perr := inPieces(pieces.Parse, wire, rand.New(rand.NewPCG(seed, 0)))
+		m, perr := inPieces(pieces.Parse, wire, rand.New(rand.NewPCG(seed, 0)), err)
 		if n != m || !errors.Is(perr, err) {
 			t.Fatalf("whole %d, %v; in pieces %d, %v", n, err, m, perr)
 		}
