@@ -60,7 +60,8 @@ func (r *Request) Parse(buf []byte, lim Limits) (n int, err error) {
 // Reset makes the request as good as new, but keeps the memory of its fields.
 func (r *Request) Reset() {
 	r.Fields.Reset()
-	*r = Request{Fields: r.Fields}
+	r.Method, r.Target, r.Minor, r.host, r.rest = "", "", 0, "", 0
+	r.seen, r.framing, r.unframed, r.keepAlive = 0, Framing{}, sound, false
 }
 
 // parse gives the length of the head, 0 if it is not complete.
