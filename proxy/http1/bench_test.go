@@ -1,6 +1,10 @@
 package http1
 
-import "testing"
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
 
 // steady is the work of a pass-through exchange once its values have been used.
 func steady(b testing.TB) (request, response, questions, edit, chunks, encode func()) {
@@ -101,6 +105,31 @@ func BenchmarkRequest(b *testing.B) {
 		if n, err := r.Parse(buf, Limits{}); n == 0 || err != nil {
 			b.Fatal(n, err)
 		}
+	}
+}
+
+// BenchmarkRequestMix parses heads that differ in the order and length of their
+// fields, so that the processor cannot learn one by heart.
+func BenchmarkRequestMix(b *testing.B) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	lines := strings.SplitAfter(strings.TrimSuffix(browser, "\r\n"), "\r\n")[1:9]
+	heads := make([][]byte, 512)
+	for i := range heads {
+		rnd.Shuffle(len(lines), func(i, j int) { lines[i], lines[j] = lines[j], lines[i] })
+		head := "GET /" + strings.Repeat("x", rnd.IntN(40)) + " HTTP/1.1\r\n"
+		for _, line := range lines {
+			head += line
+		}
+		heads[i] = []byte(head + "\r\n")
+	}
+	var r Request
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		if n, err := r.Parse(heads[i%len(heads)], Limits{}); n == 0 || err != nil {
+			b.Fatal(n, err)
+		}
+		i++
 	}
 }
 

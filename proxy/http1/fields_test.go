@@ -1,10 +1,13 @@
 package http1
 
 import (
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/sluicegate/sluice/proxy/plugin"
 	"github.com/sluicegate/sluice/proxy/router"
@@ -127,6 +130,52 @@ func TestAbsentNamesOfAnyLength(t *testing.T) {
 		}
 		if f.Has(name+"x") || n > 64 && f.Has(name[64:]) {
 			t.Errorf("another name than that of %d bytes is found", n)
+		}
+	}
+}
+
+// TestFieldsAgainstModel holds random edits against a list that is searched in
+// the plainest way.
+func TestFieldsAgainstModel(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	names := []string{"A", "a", "Ab", "aB", "Host", "HOST", "X-Y", "x-y", "Connection", "User-Agent", strings.Repeat("n", 65)}
+	for range 500 {
+		var f Fields
+		var model []Field
+		drop := func(name string, from int) {
+			kept := model[:from:from]
+			for _, m := range model[from:] {
+				if !strings.EqualFold(m.Name, name) {
+					kept = append(kept, m)
+				}
+			}
+			model = kept
+		}
+		for range rnd.IntN(30) {
+			name, value := names[rnd.IntN(len(names))], strings.Repeat("v", rnd.IntN(9))
+			same := func(m Field) bool { return strings.EqualFold(m.Name, name) }
+			switch rnd.IntN(4) {
+			case 0:
+				f.Del(name)
+				drop(name, 0)
+			case 1:
+				f.Set(name, value)
+				if i := slices.IndexFunc(model, same); i >= 0 {
+					model[i] = Field{name, value}
+					drop(name, i+1)
+				} else {
+					model = append(model, Field{name, value})
+				}
+			default:
+				f.Add(name, value)
+				model = append(model, Field{name, value})
+			}
+			if i := slices.IndexFunc(model, same); f.Has(name) != (i >= 0) || i >= 0 && f.Get(name) != model[i].Value {
+				t.Fatalf("%q in %q", name, model)
+			}
+		}
+		if diff := cmp.Diff(model, f.list, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("(-model +fields):\n%s", diff)
 		}
 	}
 }
