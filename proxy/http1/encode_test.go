@@ -17,7 +17,7 @@ func TestStatusLines(t *testing.T) {
 			t.Errorf("%q: %d %q, %v", line, r.Status, r.Reason, err)
 		}
 	}
-	for _, status := range []int{-1, 0, 99, 1000, 1 << 40} {
+	for _, status := range []int{-1, 0, 99, 1000, 1 << 30} {
 		if got := string(AppendStatusLine(nil, status)); got != "HTTP/1.1 500 Internal Server Error\r\n" || Reason(status) != "" {
 			t.Errorf("%d: %q", status, got)
 		}
