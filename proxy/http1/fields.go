@@ -177,13 +177,22 @@ func (f *Fields) HasToken(name, token string) bool {
 }
 
 func listHas(list, token string) bool {
-	for more := true; more; {
-		var element string
-		element, list, more = strings.Cut(list, ",")
-		element, _, _ = strings.Cut(element, ";")
+	for len(list) >= len(token) {
+		element := list
+		comma := strings.IndexByte(list, ',')
+		if comma >= 0 {
+			element = list[:comma]
+		}
+		if i := strings.IndexByte(element, ';'); i >= 0 {
+			element = element[:i]
+		}
 		if equalFold(trim(element), token) {
 			return true
 		}
+		if comma < 0 {
+			break
+		}
+		list = list[comma+1:]
 	}
 	return false
 }

@@ -62,9 +62,7 @@ func (p *progress) waits(buf []byte) bool {
 func (f *Fields) parse(b []byte, pos, most int) (end int, bad fault) {
 	for {
 		start := pos
-		for pos < len(b) && class[b[pos]]&notToken == 0 {
-			pos++
-		}
+		pos = skipName(b, pos)
 		if pos == len(b) {
 			return 0, sound
 		}

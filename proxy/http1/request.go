@@ -28,8 +28,9 @@ type Request struct {
 // Parse reads a head from the beginning of buf and gives its length. With n 0
 // and no error the head is not complete: call it again with the same bytes and
 // more behind them, in the same or in another buffer. It remembers how far it
-// looked, so that this costs little however small the pieces are. To give up a
-// head half-way, call [Request.Reset].
+// looked, so that this costs little however small the pieces are: a head is
+// parsed with its first piece, then only looked through for its end and for lines
+// that do not end in CR LF. To give up a head half-way, call [Request.Reset].
 //
 // An error is an [*Error] with the status to answer; the connection is to be
 // closed after it. Method and Target are then what was read of them, and may be
@@ -59,7 +60,8 @@ func (r *Request) Parse(buf []byte, lim Limits) (n int, err error) {
 // Reset makes the request as good as new, but keeps the memory of its fields.
 func (r *Request) Reset() {
 	r.Fields.Reset()
-	*r = Request{Fields: r.Fields}
+	r.Method, r.Target, r.Minor, r.host, r.rest = "", "", 0, "", 0
+	r.seen, r.framing, r.unframed, r.keepAlive = 0, Framing{}, sound, false
 }
 
 // parse gives the length of the head, 0 if it is not complete.
@@ -70,10 +72,13 @@ func (r *Request) parse(b []byte, most int) (n int, bad fault) {
 	}
 	end := bytes.IndexByte(b[start:], '\n')
 	if end < 0 {
-		return 0, beginning(b[start:])
+		return 0, beginning(bytes.TrimSuffix(b[start:], []byte("\r"))) // half an end
 	}
 	end += start
 	if end == start || b[end-1] != '\r' {
+		if bad := beginning(b[start:end]); bad != sound {
+			return 0, bad
+		}
 		return 0, faultLine
 	}
 	form, bad := r.parseLine(b[start:end-1], start == 0)
@@ -91,15 +96,13 @@ func (r *Request) parse(b []byte, most int) (n int, bad fault) {
 	return n, sound
 }
 
-// beginning judges a request line that is not complete, so that a client that
-// speaks something else (TLS, say) is not waited for.
+// beginning judges a request line by its method, before it is complete: a client
+// that speaks something else (TLS, say) is not waited for.
 func beginning(b []byte) fault {
 	for i, c := range b {
 		switch {
 		case c == ' ' && i > 0:
 			return sound
-		case c == '\r' && i == 0 && len(b) == 1:
-			return sound // the first half of an empty line
 		case class[c]&notToken != 0:
 			return faultMethod
 		}
@@ -139,10 +142,10 @@ func (r *Request) parseLine(line []byte, first bool) (targetForm, fault) {
 		i++
 	}
 	switch {
+	case i == 0 || i < last && line[i] != ' ':
+		return 0, faultMethod
 	case i == last:
 		return 0, faultRequestLine
-	case i == 0 || line[i] != ' ':
-		return 0, faultMethod
 	}
 	r.Method, r.Target = text(line[:i]), text(line[i+1:last])
 	return r.parseTarget()
@@ -152,6 +155,9 @@ func (r *Request) parseLine(line []byte, first bool) (targetForm, fault) {
 func otherVersion(line []byte, first bool) fault {
 	if first && string(line) == "PRI * HTTP/2.0" {
 		return faultPreface
+	}
+	if bad := beginning(line); bad != sound {
+		return bad
 	}
 	const form = " HTTP/1.1"
 	at := len(line) - len(form)

@@ -44,7 +44,8 @@ func (r *Response) Parse(buf []byte, lim Limits) (n int, err error) {
 // Reset makes the response as good as new, but keeps the memory of its fields.
 func (r *Response) Reset() {
 	r.Fields.Reset()
-	*r = Response{Fields: r.Fields}
+	r.Status, r.Reason, r.Minor = 0, "", 0
+	r.seen, r.length, r.chunked, r.unframed, r.keepAlive = 0, 0, false, sound, false
 }
 
 // parse gives the length of the head, 0 if it is not complete.

@@ -48,19 +48,53 @@ func classes(s string) (all uint8) {
 
 func isToken(s string) bool { return s != "" && classes(s)&notToken == 0 }
 
+// Words of eight equal bytes.
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// skipName gives the index of the first byte at or after i that a token cannot
+// hold, or len(b).
+func skipName(b []byte, i int) int {
+	for len(b)-i >= 8 {
+		// Most names are letters and hyphens. A byte that is neither has its
+		// highest bit in rest; above the lowest of them bits may be wrong,
+		// because bytes over 0x7f carry.
+		w := binary.LittleEndian.Uint64(b[i:])
+		small := w | 0x20*ones
+		letter := (small + (0x80-'a')*ones) &^ (small + (0x7f-'z')*ones)
+		hyphen := ^((w ^ '-'*ones) + 0x7f*ones)
+		rest := ^((letter | hyphen) &^ w) & highs
+		if rest == 0 {
+			i += 8
+			continue
+		}
+		i += bits.TrailingZeros64(rest) >> 3
+		if class[b[i]]&notToken != 0 {
+			return i
+		}
+		i++
+	}
+	for i < len(b) && class[b[i]]&notToken == 0 {
+		i++
+	}
+	return i
+}
+
 // skipText gives the index of the first control character other than HTAB at
 // or after i, or len(b).
 func skipText(b []byte, i int) int {
 	for len(b)-i >= 16 {
 		// Two words at once, because most texts are longer than one.
-		if w := b[i : i+16]; controls(binary.LittleEndian.Uint64(w))|controls(binary.LittleEndian.Uint64(w[8:])) == 0 {
+		w := b[i : i+16]
+		hit, second := controls(binary.LittleEndian.Uint64(w)), controls(binary.LittleEndian.Uint64(w[8:]))
+		if hit|second == 0 {
 			i += 16
 			continue
 		}
-		hit := controls(binary.LittleEndian.Uint64(b[i:]))
 		if hit == 0 {
-			i += 8
-			hit = controls(binary.LittleEndian.Uint64(b[i:]))
+			i, hit = i+8, second
 		}
 		i += bits.TrailingZeros64(hit) >> 3
 		if b[i] != '\t' {
@@ -77,7 +111,6 @@ func skipText(b []byte, i int) int {
 // controls has the highest bit of the lowest byte set that is below 0x20 or is
 // 0x7f. Bits of higher bytes may be wrong, because those two borrow.
 func controls(w uint64) uint64 {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	del := w ^ 0x7f*ones
 	return ((w-0x20*ones)&^w | (del-ones)&^del) & highs
 }
