@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -40,8 +39,6 @@ func (b *requestBody) begin(f http1.Framing) {
 
 func (b *requestBody) present() bool { return b.framing.Chunked || b.framing.Length > 0 }
 func (b *requestBody) done() bool    { return b.ended }
-
-var errBodyStopped = errors.New("request body is of no use any more")
 
 // Read implements io.Reader. Unless polling it waits, for a plugin or for the
 // whole of a small body.

@@ -14,15 +14,15 @@ import (
 	"github.com/sluicegate/sluice/proxy/http1"
 )
 
-// connState is what a client's connection is doing.
-type connState uint8
+// clientState is what a client's connection is doing.
+type clientState uint8
 
 const (
-	connHead      connState = iota // waits for a head, or for the rest of one
-	connForward                    // a request is with a service
-	connAnswer                     // an answer made here is being sent
-	connTunnel                     // two protocols that are not ours
-	connLingering                  // answered, and closed for writing
+	connHead      clientState = iota // waits for a head, or for the rest of one
+	connForward                      // a request is with a service
+	connAnswer                       // an answer made here is being sent
+	connTunnel                       // two protocols that are not ours
+	connLingering                    // answered, and closed for writing
 	connClosed
 )
 
@@ -37,7 +37,7 @@ type clientConn struct {
 	tls    *tls.ConnectionState // nil: plain
 	peer   netip.AddrPort
 	x      *h1 // the request in work; nil while nothing of one has come
-	state  connState
+	state  clientState
 	// waiting says that it is counted as idle between two requests.
 	waiting bool
 }
@@ -249,11 +249,9 @@ func (c *clientConn) next(keepAlive bool) {
 	c.task.SetDeadline(c.front.engine.group.Now().Add(c.front.engine.proxy.cfg.IdleTimeout))
 }
 
-// lingering is how long more is awaited from a client that has been answered
-// before it had sent everything: a connection that is closed with something
+// beginLingering closes the connection. If something of the client is unread or
+// may still come, it is read first: a connection that is closed with something
 // unread is reset, and the client may lose the answer.
-const lingering = 2 * time.Second
-
 func (c *clientConn) beginLingering() {
 	unread := c.x != nil && (!c.x.body.done() || c.x.at < len(c.x.in))
 	if !unread && !c.conn.Readable() {

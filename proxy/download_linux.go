@@ -168,7 +168,7 @@ func (x *h1) takeHead() bool {
 			x.arrived(waitContinue)
 			x.up.started = !x.up.ended
 		} else {
-			x.interim(status, &d.resp.Fields)
+			x.exchange.front.interim(status, &d.resp.Fields)
 		}
 		d.resp.Reset()
 		return true

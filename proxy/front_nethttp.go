@@ -299,7 +299,7 @@ func (h *httpExchange) bodyFailure() error {
 func (h *httpExchange) trailer() *http1.Fields { return fromHTTP(h.r.Trailer) }
 func (h *httpExchange) portText() string       { return h.front.portStr }
 
-// lingering is how long the rest of a body is awaited that nobody wants, so
+// lingering is how long the rest of a request is awaited that nobody wants, so
 // that the client has read the answer when the connection closes.
 const lingering = 2 * time.Second
 

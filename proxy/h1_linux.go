@@ -159,6 +159,9 @@ func (x *h1) begin() {
 	case x.req.Method == http.MethodConnect: // nginx: this is no forward proxy
 		x.refuse(http.StatusMethodNotAllowed)
 		return
+	case x.Request.RawPath == "*": // nginx: there is no path
+		x.refuse(http.StatusBadRequest)
+		return
 	}
 	x.keepAlive = x.req.KeepAlive() && !x.c.front.engine.draining.Load()
 	x.halfClosed = x.c.conn.HungUp()
@@ -470,4 +473,3 @@ func (x *h1) finish() {
 	x.proxy.finish(&x.exchange)
 	x.proxy.inFlight.add(x.shard, -1)
 }
-

@@ -193,6 +193,7 @@ func (g *gateway) openProxy(ctx context.Context) error {
 		TrustedIPs: g.cfg.TrustedIPs(), RealIPHeader: g.cfg.RealIPHeader(), RealIPRecursive: g.cfg.RealIPRecursive(), Headers: g.cfg.Headers(),
 		AccessLog: access, Logger: g.log.Named("proxy"), Metrics: g.registry,
 	}
+	conf.Loops, conf.Hold = shareProcessors()
 	if hasTLS(g.cfg.ProxyListen()) {
 		source, err := g.certificates(g.cfg.ProxyCertificates())
 		if err != nil {
