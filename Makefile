@@ -30,6 +30,7 @@ cluster: build
 test: check-format
 	go vet ./...
 	go test -race -timeout 15m $(PACKAGES)
+	go test -run Allocates ./proxy
 
 check-format:
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt has changes for:" $$files; exit 1; fi

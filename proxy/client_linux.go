@@ -36,14 +36,17 @@ type clientConn struct {
 	front  *eventFront
 	tls    *tls.ConnectionState // nil: plain
 	peer   netip.AddrPort
-	x      *h1 // the request in work; nil while nothing of one has come
-	state  clientState
+	// peerText is its address, for the fields that name it.
+	peerText string
+
+	x     *h1 // the request in work; nil while nothing of one has come
+	state clientState
 	// waiting says that it is counted as idle between two requests.
 	waiting bool
 }
 
 func (f *eventFront) newConn(l *evloop.Loop, peer netip.AddrPort) *clientConn {
-	c := &clientConn{front: f, peer: peer}
+	c := &clientConn{front: f, peer: peer, peerText: peer.Addr().String()}
 	c.task.Init(l, c)
 	c.task.SetDeadline(f.engine.group.Now().Add(f.engine.proxy.cfg.ReadHeaderTimeout))
 	f.engine.open.Add(1)
@@ -212,13 +215,8 @@ func (c *clientConn) badHead(err error) bool {
 		c.handOver()
 		return false
 	}
-	status := 400
-	var refused *http1.Error
-	if errors.As(err, &refused) {
-		status = refused.Status
-	}
 	c.setWaiting(false)
-	c.x.beginRefused(status)
+	c.x.beginRefused(refusal(err))
 	return true
 }
 

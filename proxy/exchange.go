@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"time"
+	"unsafe"
 
 	"github.com/sluicegate/sluice/proxy/http1"
 	"github.com/sluicegate/sluice/proxy/plugin"
@@ -93,11 +94,15 @@ type exchange struct {
 	received, requestFields, responseFields http1.Fields
 	outgoing                                upstream.Request
 	whole                                   []byte // a request body that was read whole
+	target                                  []byte // path and query for the service, joined
 
 	// streaming says that the answer comes from the service, headSent that the
 	// client has been given a status.
 	streaming, headSent bool
 	bodySent            int64
+	// peerText is Peer's address as text, made by the front once a connection.
+	peerText string
+	idText   [32]byte
 	// requestSize is the size of the request's head.
 	requestSize int64
 	// shard spreads counters over cache lines: an exchange is reused by the
@@ -126,16 +131,19 @@ func (x *exchange) reset() {
 	if cap(x.whole) <= maxKeptWhole {
 		kept.whole = x.whole[:0]
 	}
+	if cap(x.target) <= maxKeptWhole {
+		kept.target = x.target[:0]
+	}
 	*x = kept
 }
 
 // newRequestID gives 32 hex digits of 128 random bits, so that ids of many
-// nodes never meet.
-func newRequestID() string {
+// nodes never meet. They lie in the exchange: like all strings of it they are
+// valid until it ends.
+func (x *exchange) newRequestID() string {
 	var random [16]byte
 	binary.LittleEndian.PutUint64(random[:8], rand.Uint64())
 	binary.LittleEndian.PutUint64(random[8:], rand.Uint64())
-	var text [32]byte
-	hex.Encode(text[:], random[:])
-	return string(text[:])
+	hex.Encode(x.idText[:], random[:])
+	return unsafe.String(&x.idText[0], len(x.idText))
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"time"
+	"unsafe"
 
 	"go.uber.org/zap"
 
@@ -63,7 +64,8 @@ func (x *exchange) prepareUpstream() error {
 	// A plugin may have chosen another target.
 	q.Host, q.Port, q.TLS = u.Host, u.Port, u.Scheme == "https"
 	if u.HasQuery {
-		q.URI = u.Path + "?" + u.Query
+		x.target = append(append(append(x.target[:0], u.Path...), '?'), u.Query...)
+		q.URI = unsafe.String(&x.target[0], len(x.target))
 	}
 	x.setForwarded()
 	if x.Request.Body == nil {

@@ -139,6 +139,7 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.Listener = f.port
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		x.Peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+		x.peerText = x.Peer.Addr().String()
 	}
 	addHTTP(&x.received, r.Header)
 	x.requestFields.CopyFrom(&x.received)

@@ -137,7 +137,7 @@ func (x *h1) identify() {
 	q.Scheme, q.TLS = c.front.scheme, c.tls
 	q.RawPath, q.Query, q.HasQuery = x.req.PathQuery()
 	q.ProtoMajor, q.ProtoMinor = 1, x.req.Minor
-	x.Listener, x.Peer = c.front.port, c.peer
+	x.Listener, x.Peer, x.peerText = c.front.port, c.peer, c.peerText
 	x.received.CopyFrom(&x.req.Fields)
 	x.requestFields.CopyFrom(&x.req.Fields)
 	if x.ctx == nil {
@@ -151,10 +151,9 @@ func (x *h1) identify() {
 func (x *h1) begin() {
 	x.identify()
 	framing, err := x.req.Framing()
-	var refused *http1.Error
 	switch {
-	case errors.As(err, &refused):
-		x.refuse(refused.Status)
+	case err != nil:
+		x.refuse(refusal(err))
 		return
 	case x.req.Method == http.MethodConnect: // nginx: this is no forward proxy
 		x.refuse(http.StatusMethodNotAllowed)
@@ -179,6 +178,15 @@ func (x *h1) begin() {
 	}
 	x.exchange.answer()
 	x.c.state = connAnswer
+}
+
+// refusal is the status for what is no HTTP.
+func refusal(err error) int {
+	var refused *http1.Error
+	if errors.As(err, &refused) {
+		return refused.Status
+	}
+	return http.StatusBadRequest
 }
 
 // beginRefused answers a head that is no HTTP.

@@ -157,9 +157,8 @@ func milliseconds(d time.Duration) string {
 // own X-Forwarded-* are kept, except for the list of addresses, which grows.
 func (x *exchange) setForwarded() {
 	h := x.Request.Header
-	peer := x.Peer.Addr().String()
 	if list := x.requestFields.Joined("X-Forwarded-For"); list != "" {
-		h.Set("X-Forwarded-For", list+", "+peer)
+		h.Set("X-Forwarded-For", list+", "+x.peerText)
 	} else {
 		h.Set("X-Forwarded-For", x.clientAddr())
 	}
@@ -193,7 +192,12 @@ func (x *exchange) setUnlessTrusted(name, value string) {
 
 // clientAddr is the client's address as text, the same string for every field
 // when client and peer are one.
-func (x *exchange) clientAddr() string { return x.Client.Addr().String() }
+func (x *exchange) clientAddr() string {
+	if x.Client == x.Peer {
+		return x.peerText
+	}
+	return x.Client.Addr().String()
+}
 
 // hostOnly is a Host field without its port, brackets kept.
 func hostOnly(host string) string {

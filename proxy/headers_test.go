@@ -211,7 +211,7 @@ func TestAnswerFields(t *testing.T) {
 func TestRequestIDs(t *testing.T) {
 	seen := map[string]bool{}
 	for range 10000 {
-		id := newRequestID()
+		id := new(exchange).newRequestID()
 		if len(id) != 32 || strings.Trim(id, "0123456789abcdef") != "" || seen[id] {
 			t.Fatalf("id %q", id)
 		}

@@ -51,7 +51,7 @@ func (p *Proxy) begin(x *exchange) {
 	}
 	x.snapshot = p.current.Load()
 	x.Directory = x.snapshot.directory
-	x.Request.ID = newRequestID()
+	x.Request.ID = x.newRequestID()
 	x.Request.Header, x.Response.Header = &x.requestFields, &x.responseFields
 	x.Response.Source = plugin.FromKong
 	x.requestSize = int64(len(x.Request.Method)+len(x.Request.RawPath)+len(x.Request.Query)+len("  HTTP/1.1\r\n\r\n")) + x.received.Size()
