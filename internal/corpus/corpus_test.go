@@ -274,3 +274,54 @@ func (q *Request) wire() []byte {
 	out.WriteString("\r\n")
 	return out.Bytes()
 }
+
+func TestOutcomes(t *testing.T) {
+	whole := func(status int, body string) *AnswerSeen {
+		return &AnswerSeen{Status: status, Message: Message{Body: []byte(body)}, Whole: true}
+	}
+	ours := whole(200, Echo("GET", followUpTarget, 0))
+	got := func(targets ...string) []Record {
+		rec := Record{Raw: []byte("x")}
+		for _, target := range targets {
+			rec.Requests = append(rec.Requests, &Request{Method: "GET", Target: target})
+		}
+		return []Record{rec}
+	}
+	c := &Case{}
+	for _, tt := range []struct {
+		name string
+		seen Seen
+		want Outcome
+	}{
+		{"refused", Seen{End: EndClosed, Answers: []*AnswerSeen{whole(400, "")}}, Refused},
+		{"closed", Seen{End: EndClosed}, Refused},
+		{"a part", Seen{End: EndClosed, Upstream: []Record{{Fault: io.ErrUnexpectedEOF}}}, Refused},
+		{"forwarded", Seen{End: EndOpen, Answers: []*AnswerSeen{whole(200, "")}, FollowUp: ours, Upstream: got("/case", followUpTarget)}, Clear},
+		{"hidden", Seen{End: EndOpen, FollowUp: ours, Upstream: got("/case", smuggledTarget)}, Ambiguous},
+		{"two for one", Seen{End: EndOpen, FollowUp: ours, Upstream: got("/case", "/other")}, Ambiguous},
+		{"not strict", Seen{End: EndClosed, Upstream: []Record{{Fault: ErrWire}}}, Ambiguous},
+		{"another's answer", Seen{End: EndOpen, FollowUp: whole(200, "other"), Upstream: got("/case")}, Ambiguous},
+		{"silent", Seen{End: EndSilent}, Unanswered},
+	} {
+		if outcome := tt.seen.RequestOutcome(c); outcome != tt.want {
+			t.Errorf("request %s: %s, want %s", tt.name, outcome, tt.want)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		seen Seen
+		want Outcome
+	}{
+		{"passed", Seen{End: EndOpen, Answers: []*AnswerSeen{whole(200, "")}, FollowUp: ours, Next: ours}, Passed},
+		{"refused", Seen{End: EndOpen, Answers: []*AnswerSeen{whole(502, "")}, FollowUp: ours, Next: ours}, Refused},
+		{"cut", Seen{End: EndClosed, Answers: []*AnswerSeen{{Status: 200}}, Next: ours}, Broken},
+		{"crossed", Seen{End: EndOpen, Answers: []*AnswerSeen{whole(200, "")}, FollowUp: whole(200, "wrong"), Next: ours}, Crossed},
+		{"crossed on another connection", Seen{End: EndClosed, Next: whole(200, "wrong")}, Crossed},
+		{"malformed", Seen{End: EndBroken, Next: ours}, Malformed},
+		{"silent", Seen{End: EndSilent, Next: ours}, Unanswered},
+	} {
+		if outcome := tt.seen.AnswerOutcome(); outcome != tt.want {
+			t.Errorf("answer %s: %s, want %s", tt.name, outcome, tt.want)
+		}
+	}
+}

@@ -63,8 +63,8 @@ func judge(c *Case, s *Seen, holds func(*Expectation) error) error {
 // none where that is allowed.
 func (s *Seen) single(statuses []int, whole bool) error {
 	switch {
-	case s.End == EndSilent:
-		return errors.New("no answer")
+	case s.End == EndSilent && !(len(s.Answers) == 1 && s.Answers[0].Last && s.FollowUp == nil):
+		return errors.New("no answer") // one that says close may linger to read the rest
 	case s.End == EndBroken:
 		return fmt.Errorf("no strict answer: %s", s.Detail)
 	case len(s.Answers) == 0 && slices.Contains(statuses, Silent):
