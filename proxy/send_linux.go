@@ -77,6 +77,7 @@ func (f *h1Front) interim(status int, h *http1.Fields) {
 		return
 	}
 	removeHopByHop(h)
+	h.Del("Content-Length")
 	f.out = http1.AppendStatusLine(f.out, status)
 	f.out = h.AppendTo(f.out)
 	f.out = append(f.out, "\r\n"...)
@@ -108,7 +109,7 @@ func (f *h1Front) sendHead(status int, h *http1.Fields, length int64) {
 	switch {
 	case f.down.chunked:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-	case length >= 0:
+	case length >= 0 && status != http.StatusNoContent: // RFC 9110, section 8.6
 		b = append(b, "Content-Length: "...)
 		b = strconv.AppendInt(b, length, 10)
 		b = append(b, "\r\n"...)

@@ -14,7 +14,11 @@ const (
 // word or a line, and those that begin a fragment, are percent-encoded, so that
 // no method or target can become more than that; an empty target is "/".
 func AppendRequestLine(b []byte, method, target string) []byte {
-	b = appendWord(b, method)
+	if isToken(method) {
+		b = append(b, method...)
+	} else {
+		b = appendWord(b, method)
+	}
 	b = append(b, ' ')
 	if target == "" {
 		target = "/"
