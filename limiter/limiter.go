@@ -18,6 +18,7 @@ const (
 	defaultMaxWait    = 100 * time.Millisecond
 	defaultMaxSilence = 4 * time.Second
 	tickEvery         = 20 * time.Millisecond
+	idleTick          = 100 * time.Millisecond
 	// proposeTimeout bounds one try to get a batch into the log.
 	proposeTimeout = time.Second
 	minBackoff     = 10 * time.Millisecond
@@ -201,16 +202,20 @@ func (l *Limiter) drain(ctx context.Context) error {
 
 // keepTime ticks the core and watches for the loss of the leader.
 func (l *Limiter) keepTime(w watch) {
-	ticker := time.NewTicker(tickEvery)
-	defer ticker.Stop()
+	timer := time.NewTimer(tickEvery)
+	defer timer.Stop()
 	for {
 		select {
 		case <-l.ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 			now := l.cfg.Now()
 			l.core.loss.Store(w.poll(now, l.cfg.HasLeader()))
-			l.core.tick(now.UnixMicro())
+			if l.core.tick(now.UnixMicro()) {
+				timer.Reset(tickEvery)
+			} else {
+				timer.Reset(idleTick) // a node without limits sleeps
+			}
 		}
 	}
 }

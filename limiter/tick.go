@@ -3,8 +3,9 @@ package limiter
 import "slices"
 
 // tick does what is due at local time: cells that wait ask again, idle ones are
-// cleared up. It is to be called a few times in every 100 ms.
-func (c *core) tick(local int64) {
+// cleared up. It is to be called a few times in every 100 ms while it says that
+// there are any.
+func (c *core) tick(local int64) (busy bool) {
 	t := c.clock.at(local)
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -21,8 +22,10 @@ func (c *core) tick(local int64) {
 				break
 			}
 		}
+		busy = busy || len(s.accounts) > 0
 		s.mu.Unlock()
 	}
+	return busy
 }
 
 // due queues the cells whose time has come.
