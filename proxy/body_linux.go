@@ -70,7 +70,7 @@ func (b *requestBody) await() error {
 	t := &x.c.task
 	t.Detach()
 	timeout := x.proxy.cfg.BodyTimeout
-	t.SetDeadline(x.c.front.engine.group.Now().Add(timeout))
+	t.SetDeadline(x.c.task.Now().Add(timeout))
 	t.Wait()
 	switch {
 	case x.c.conn.Readable():

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -175,7 +174,7 @@ func (c *clientConn) readHead() bool {
 		if n > 0 {
 			if len(x.in) == 0 {
 				c.setWaiting(false)
-				x.Times.Started = time.Now()
+				x.Times.Started = c.front.engine.clock.at(c.task.Now())
 			}
 			x.in = x.in[:len(x.in)+n]
 			continue
@@ -203,7 +202,7 @@ func (c *clientConn) awaitHead() bool {
 		}
 	case !x.headDue:
 		x.headDue = true
-		c.task.SetDeadline(c.front.engine.group.Now().Add(c.front.engine.proxy.cfg.ReadHeaderTimeout))
+		c.task.SetDeadline(c.task.Now().Add(c.front.engine.proxy.cfg.ReadHeaderTimeout))
 	}
 	return false
 }
@@ -244,7 +243,7 @@ func (c *clientConn) next(keepAlive bool) {
 	}
 	c.state = connHead
 	c.setWaiting(true)
-	c.task.SetDeadline(c.front.engine.group.Now().Add(c.front.engine.proxy.cfg.IdleTimeout))
+	c.task.SetDeadline(c.task.Now().Add(c.front.engine.proxy.cfg.IdleTimeout))
 }
 
 // beginLingering closes the connection. If something of the client is unread or
@@ -265,7 +264,7 @@ func (c *clientConn) beginLingering() {
 		return
 	}
 	c.state = connLingering
-	c.task.SetDeadline(c.front.engine.group.Now().Add(lingering))
+	c.task.SetDeadline(c.task.Now().Add(lingering))
 }
 
 // linger reads what nobody wants.

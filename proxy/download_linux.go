@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/sluicegate/sluice/internal/evloop"
 	"github.com/sluicegate/sluice/proxy/http1"
@@ -181,7 +180,7 @@ func (x *h1) takeHead() bool {
 }
 
 func (x *h1) answered() {
-	x.Times.UpstreamAnswered = time.Now()
+	x.Times.UpstreamAnswered = x.now()
 	x.Response.Status, x.Response.UpstreamStatus = x.down.resp.Status, x.down.resp.Status
 }
 
@@ -198,7 +197,7 @@ func (x *h1) beginRelay() {
 		x.c.state = connAnswer
 		return
 	}
-	x.proxy.headers.mark(&x.exchange, time.Now())
+	x.proxy.headers.mark(&x.exchange, x.now())
 	length := d.framing.Length
 	empty := d.framing.NoBody || x.emptyAnswer()
 	switch {
@@ -216,6 +215,14 @@ func (x *h1) beginRelay() {
 func (x *h1) relayBytes() (moved bool) {
 	d := &x.down
 	for {
+		// What has come already leaves together with the head.
+		if (d.at < d.n || d.emptyLeft()) && !d.ended && x.outAt == 0 && len(x.direct) == 0 {
+			moved = true
+			if err := x.produce(); err != nil {
+				x.cutShort(err)
+				return true
+			}
+		}
 		if !x.flushOut() {
 			return moved
 		}
@@ -228,24 +235,23 @@ func (x *h1) relayBytes() (moved bool) {
 			moved = true
 			continue
 		}
-		if d.at == d.n && !d.emptyLeft() {
-			err := x.fill()
-			switch {
-			case err == evloop.ErrAgain:
-				x.wait(waitLinkRead, x.outgoing.Timeouts.Read)
-				return moved
-			case errors.Is(err, io.EOF) && d.framing.UntilClose:
-				d.ended = true
-			case err != nil:
-				x.cutShort(err)
-				return true
-			}
+		if d.at < d.n {
+			continue
 		}
-		moved = true
-		if err := x.produce(); err != nil {
+		err := x.fill()
+		switch {
+		case err == nil:
+		case err == evloop.ErrAgain:
+			x.wait(waitLinkRead, x.outgoing.Timeouts.Read)
+			return moved
+		case errors.Is(err, io.EOF) && d.framing.UntilClose:
+			d.ended = true
+			x.produceLast()
+		default:
 			x.cutShort(err)
 			return true
 		}
+		moved = true
 	}
 }
 
@@ -285,6 +291,14 @@ func (x *h1) produce() error {
 		}
 	}
 	return nil
+}
+
+// produceLast lets the body filters see the end of a body that ends with the
+// connection.
+func (x *h1) produceLast() {
+	data := x.filterBody(nil, true)
+	x.bodySent += int64(len(data))
+	x.frame(data)
 }
 
 // take gives the next piece of the body from the buffer.

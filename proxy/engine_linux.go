@@ -29,6 +29,7 @@ type engine struct {
 	requests sync.Pool // of *h1
 	limits   http1.Limits
 	dates    dates
+	clock    wallClock
 	draining atomic.Bool
 	open     atomic.Int64 // client connections in loops
 }
@@ -44,6 +45,7 @@ func newEngine(p *Proxy) (*engine, error) {
 		return nil, fmt.Errorf("start event loops: %w", err)
 	}
 	e.group = group
+	e.clock.group = group
 	e.links = upstream.NewLinks(upstream.Config{RootCAs: p.cfg.UpstreamRoots}, group)
 	e.requests.New = func() any { return newH1(e) }
 	return e, nil

@@ -132,6 +132,9 @@ func (x *h1) growHead() {
 func (x *h1) identify() {
 	c, q := x.c, &x.Request
 	x.live = true
+	if x.Times.Started.IsZero() { // it came with the one before
+		x.Times.Started = x.now()
+	}
 	x.proxy.inFlight.add(x.shard, 1)
 	q.Method, q.Host = x.req.Method, x.req.Host()
 	q.Scheme, q.TLS = c.front.scheme, c.tls
@@ -219,7 +222,7 @@ func (x *h1) forward() {
 		err = upstream.Check(&x.outgoing)
 	}
 	if err == nil {
-		x.Times.UpstreamStarted = time.Now()
+		x.Times.UpstreamStarted = x.now()
 		x.repeatable = x.outgoing.Body == nil && upstream.Idempotent(x.outgoing.Method)
 		err = x.connect(true)
 	}
@@ -348,10 +351,13 @@ func (x *h1) gone() bool {
 // its answer, or has sent more than was read.
 func (x *h1) patient() bool { return x.halfClosed || !x.body.done() }
 
+// now is the present, or the time of the event for which the loop runs.
+func (x *h1) now() time.Time { return x.c.front.engine.clock.at(x.c.task.Now()) }
+
 // wait begins to wait for something, if it has not begun yet.
 func (x *h1) wait(kind int, timeout time.Duration) {
 	if x.waits[kind] == 0 {
-		x.waits[kind] = x.c.front.engine.group.Now().Add(timeout)
+		x.waits[kind] = x.c.task.Now().Add(timeout)
 	}
 }
 
@@ -371,7 +377,7 @@ func (x *h1) setDeadline() {
 
 // expire deals with a wait that has lasted too long. False means that none has.
 func (x *h1) expire() bool {
-	now := x.c.front.engine.group.Now()
+	now := x.c.task.Now()
 	for kind, at := range x.waits {
 		if at == 0 || at > now {
 			continue
@@ -478,6 +484,7 @@ func (x *h1) end() {
 // finish logs and counts the exchange.
 func (x *h1) finish() {
 	x.live = false
+	x.Times.Finished = x.now()
 	x.proxy.finish(&x.exchange)
 	x.proxy.inFlight.add(x.shard, -1)
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"io"
-	"time"
 
 	"github.com/sluicegate/sluice/internal/evloop"
 	"github.com/sluicegate/sluice/proxy/http1"
@@ -28,7 +27,7 @@ func (x *h1) beginTunnel() {
 	x.keepAlive = false
 	x.takeFields(&d.resp.Fields)
 	x.filterHeader()
-	x.proxy.headers.mark(&x.exchange, time.Now())
+	x.proxy.headers.mark(&x.exchange, x.now())
 	h := &x.responseFields
 	h.Del("Connection")
 	h.Del("Content-Length")
@@ -43,7 +42,7 @@ func (x *h1) beginTunnel() {
 	x.tunnels[1].pending = d.buf[d.at:d.n]
 	x.waits = [waitKinds]evloop.Time{}
 	x.c.state = connTunnel
-	x.c.task.SetDeadline(x.c.front.engine.group.Now().Add(x.outgoing.Timeouts.Read))
+	x.c.task.SetDeadline(x.c.task.Now().Add(x.outgoing.Timeouts.Read))
 }
 
 // pumpTunnel moves what can be moved both ways.
@@ -69,7 +68,7 @@ func (x *h1) pumpTunnel() bool {
 		return true
 	}
 	if sent+got > 0 {
-		c.task.SetDeadline(c.front.engine.group.Now().Add(x.outgoing.Timeouts.Read))
+		c.task.SetDeadline(c.task.Now().Add(x.outgoing.Timeouts.Read))
 	}
 	return false
 }

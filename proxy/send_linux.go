@@ -97,7 +97,7 @@ func (f *h1Front) sendHead(status int, h *http1.Fields, length int64) {
 	b := http1.AppendStatusLine(f.out, status)
 	if !h.Has("Date") {
 		b = append(b, "Date: "...)
-		b = append(b, engine.dates.text(time.Now())...)
+		b = append(b, engine.dates.text((*h1)(f).now())...)
 		b = append(b, "\r\n"...)
 	}
 	b = h.AppendTo(b)
@@ -157,6 +157,31 @@ func (f *h1Front) bodyRead() int64        { return f.body.read }
 func (f *h1Front) bodyFailure() error     { return f.body.failure }
 func (f *h1Front) trailer() *http1.Fields { return f.body.chunks.Trailer() }
 func (f *h1Front) portText() string       { return f.c.front.portStr }
+
+// wallClock gives the calendar time of instants on a group's clock. Asking the
+// system for it costs several times as much as the rest of what a request does
+// with clocks.
+type wallClock struct {
+	group *evloop.Group
+	base  atomic.Pointer[clockBase]
+}
+
+// clockBase is one moment on both clocks.
+type clockBase struct {
+	at   evloop.Time
+	wall time.Time
+}
+
+// at gives the calendar time of an instant of now. The two clocks are compared
+// once a second, so a clock that is set shows soon.
+func (c *wallClock) at(t evloop.Time) time.Time {
+	b := c.base.Load()
+	if b == nil || t.Sub(b.at) > time.Second {
+		b = &clockBase{at: c.group.Now(), wall: time.Now()}
+		c.base.Store(b)
+	}
+	return b.wall.Add(t.Sub(b.at))
+}
 
 // dates gives the time as Date has it, made once a second.
 type dates struct{ last atomic.Pointer[clockText] }

@@ -211,7 +211,9 @@ func (p *Proxy) finish(x *exchange) {
 			p.log.Error("panic while an exchange was logged", zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
-	x.Times.Finished = time.Now()
+	if x.Times.Finished.IsZero() {
+		x.Times.Finished = time.Now()
+	}
 	x.Response.Received = x.requestSize + x.front.bodyRead()
 	if x.headSent {
 		x.Response.Sent = x.bodySent + int64(len("HTTP/1.1 200 OK\r\n\r\n")) + x.responseFields.Size()

@@ -174,7 +174,16 @@ func (t *Task) SetDeadline(at Time) {
 // Expired says whether the deadline has passed.
 func (t *Task) Expired() bool {
 	at := Time(t.deadline.Load())
-	return at != 0 && at <= t.loop.group.Now()
+	return at != 0 && at <= t.Now()
+}
+
+// Now is the time on the group's clock: that of the event for which the handler
+// runs inline, the present otherwise. For the owner.
+func (t *Task) Now() Time {
+	if t.inline {
+		return t.loop.Now()
+	}
+	return t.loop.group.Now()
 }
 
 // Retire takes the task out of the loop's timers. Its connections have to be
