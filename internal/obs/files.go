@@ -37,9 +37,9 @@ func (fs *Files) Open(path string) (*File, error) {
 	switch path {
 	case "":
 	case "/dev/stdout":
-		f.out = os.Stdout
+		f.out = newOutput(os.Stdout)
 	case "/dev/stderr":
-		f.out = os.Stderr
+		f.out = newOutput(os.Stderr)
 	default:
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return nil, fmt.Errorf("log file: %w", err)
@@ -48,7 +48,7 @@ func (fs *Files) Open(path string) (*File, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.out, f.owned = out, true
+		f.out, f.owned = newOutput(out), true
 	}
 	fs.byPath[path] = f
 	return f, nil
@@ -92,13 +92,14 @@ func openLog(path string) (*os.File, error) {
 }
 
 // File is one log's destination, an io.Writer and zapcore.WriteSyncer. Safe for
-// concurrent use; each Write is one write to the file, so lines stay whole.
+// concurrent use; each Write reaches one open file as a whole, so lines stay
+// whole. A write that hangs holds up other writes, but neither Reopen nor Close.
 type File struct {
 	path  string
 	owned bool // opened here, and so reopened and closed here
 
-	mu     sync.Mutex
-	out    *os.File // nil discards
+	mu     sync.Mutex // never held during a write
+	out    *output    // nil discards
 	closed bool
 }
 
@@ -107,15 +108,28 @@ func (f *File) Path() string { return f.path }
 
 // Write appends p.
 func (f *File) Write(p []byte) (int, error) {
+	for {
+		out, err := f.current()
+		switch {
+		case err != nil:
+			return 0, err
+		case out == nil:
+			return len(p), nil
+		}
+		if n, err := out.write(p); !errors.Is(err, errRetired) {
+			return n, err
+		}
+		// It was reopened while this write waited for another one.
+	}
+}
+
+func (f *File) current() (*output, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch {
-	case f.closed:
-		return 0, ErrClosed
-	case f.out == nil:
-		return len(p), nil
+	if f.closed {
+		return nil, ErrClosed
 	}
-	return f.out.Write(p)
+	return f.out, nil
 }
 
 // Sync does nothing: log lines are not worth a disk flush each.
@@ -127,13 +141,13 @@ func (f *File) reopen() error {
 	if !f.owned || f.closed {
 		return nil
 	}
-	out, err := openLog(f.path)
+	file, err := openLog(f.path)
 	if err != nil {
 		return err
 	}
 	old := f.out
-	f.out = out
-	return old.Close()
+	f.out = newOutput(file)
+	return old.retire()
 }
 
 func (f *File) close() error {
@@ -144,7 +158,7 @@ func (f *File) close() error {
 	}
 	f.closed = true
 	if f.owned {
-		return f.out.Close()
+		return f.out.retire()
 	}
 	return nil
 }

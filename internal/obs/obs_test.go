@@ -103,10 +103,10 @@ func TestAppendsToWhatIsThere(t *testing.T) {
 
 func TestPlaces(t *testing.T) {
 	fs := NewFiles()
-	if out := open(t, fs, "/dev/stdout"); out.out != os.Stdout || out.owned {
+	if out := open(t, fs, "/dev/stdout"); out.out.file != os.Stdout || out.owned {
 		t.Error("/dev/stdout is not this process's own")
 	}
-	if out := open(t, fs, "/dev/stderr"); out.out != os.Stderr || out.owned {
+	if out := open(t, fs, "/dev/stderr"); out.out.file != os.Stderr || out.owned {
 		t.Error("/dev/stderr is not this process's own")
 	}
 	write(t, open(t, fs, ""), "to nowhere")
