@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -92,9 +91,11 @@ type Config struct {
 	// DefaultVersion.
 	Version string
 
-	// AccessLog gets one line for each request in Kong's default format. It is
-	// written by one goroutine, in batches of whole lines. nil: no access log.
+	// AccessLog gets one line for each request. It is written by one goroutine,
+	// in batches of whole lines. nil: no access log.
 	AccessLog io.Writer
+	// AccessLogFormat is what the lines look like; default AccessLogKong.
+	AccessLogFormat AccessLogFormat
 	// Logger gets what goes wrong; nil: nothing is logged.
 	Logger *zap.Logger
 	// Metrics is where the proxy's own metrics are registered; nil: nowhere.
@@ -126,6 +127,8 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("%w: no plugin environment", ErrConfig)
 	case len(c.Listen) == 0:
 		return c, fmt.Errorf("%w: no address to listen on", ErrConfig)
+	case !c.AccessLogFormat.known():
+		return c, fmt.Errorf("%w: access log format %q is not known", ErrConfig, c.AccessLogFormat)
 	}
 	for _, l := range c.Listen {
 		if _, _, err := net.SplitHostPort(l.Address); err != nil {
@@ -136,9 +139,6 @@ func (c Config) complete() (Config, error) {
 		}
 	}
 	setDefault(&c.RealIPHeader, "X-Real-Ip")
-	if strings.EqualFold(c.RealIPHeader, "proxy_protocol") {
-		return c, fmt.Errorf("%w: real_ip_header proxy_protocol is not supported", ErrConfig)
-	}
 	setDefault(&c.Version, DefaultVersion)
 	setDefault(&c.MaxHeadBytes, DefaultMaxHeadBytes)
 	setDefault(&c.ReadHeaderTimeout, DefaultReadHeaderTimeout)

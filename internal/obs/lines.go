@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -200,38 +201,44 @@ func (l *Lines) flush(last bool) {
 		s.closed = last
 		s.mu.Unlock()
 	}
-	rest := l.taken
-	for {
-		line := firstLine(&rest)
-		if line == nil {
-			break
-		}
-		l.batch = append(l.batch, line...)
-		if len(l.batch) >= batchSize {
-			l.writeBatch()
-		}
-	}
+	l.merge()
 	l.writeBatch()
 }
 
-// firstLine takes the line with the lowest number, or gives nil.
-func firstLine(rest *[lineShards][]byte) []byte {
-	first, lowest := -1, uint64(0)
-	for i, lines := range rest {
+// merge brings the taken lines into one order, a batch after the other.
+func (l *Lines) merge() {
+	rest := l.taken
+	var heads [lineShards]uint64 // number of the first line of each
+	for i := range rest {
+		heads[i] = number(rest[i])
+	}
+	for {
+		first := 0
+		for i := range heads {
+			if heads[i] < heads[first] {
+				first = i
+			}
+		}
+		lines := rest[first]
 		if len(lines) == 0 {
-			continue
+			return
 		}
-		if n := binary.LittleEndian.Uint64(lines); first < 0 || n < lowest {
-			first, lowest = i, n
+		end := headerSize + int(binary.LittleEndian.Uint32(lines[8:]))
+		l.batch = append(l.batch, lines[headerSize:end]...)
+		if len(l.batch) >= batchSize {
+			l.writeBatch()
 		}
+		rest[first] = lines[end:]
+		heads[first] = number(rest[first])
 	}
-	if first < 0 {
-		return nil
+}
+
+// number is that of the first of these lines, or more than any if there is none.
+func number(lines []byte) uint64 {
+	if len(lines) == 0 {
+		return math.MaxUint64
 	}
-	lines := rest[first]
-	end := headerSize + int(binary.LittleEndian.Uint32(lines[8:]))
-	rest[first] = lines[end:]
-	return lines[headerSize:end]
+	return binary.LittleEndian.Uint64(lines)
 }
 
 // writeBatch writes the batch. Lines that the file does not take are dropped:
