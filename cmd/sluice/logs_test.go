@@ -126,3 +126,30 @@ func TestAccessLogPipeThatNobodyReads(t *testing.T) {
 		t.Errorf("error log does not tell of dropped lines (%v):\n%s", err, log)
 	}
 }
+
+// TestAccessLogReaderDies: who reads the log from the standard output must not
+// take the gateway along.
+func TestAccessLogReaderDies(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := idleCluster(t, 1)
+	n := c.nodes[0]
+	n.args, n.stdout = []string{"--proxy-access-log", "/dev/stdout"}, w
+	n.start()
+	w.Close()
+	c.waitReady()
+	r.Close()
+	waitFor(t, "the error in the log", func() error {
+		if a := n.get("/none"); a.status != http.StatusNotFound {
+			t.Fatalf("answer %d: %s", a.status, a.body)
+		}
+		log, err := os.ReadFile(filepath.Join(n.dir, "logs", "error.log"))
+		if err == nil && !strings.Contains(string(log), "access log cannot be written") {
+			err = errors.New("it does not say that the access log cannot be written")
+		}
+		return err
+	})
+	n.stop()
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 )
 
 // ErrClosed is returned by writes after Files.Close.
@@ -26,7 +27,7 @@ func NewFiles() *Files { return &Files{byPath: map[string]*File{}} }
 
 // Open gives the file of a path, made with its directory if need be and
 // appended to. "" discards everything; /dev/stdout and /dev/stderr are the
-// process's own, also where these devices cannot be opened (sockets).
+// process's own streams, also where these devices cannot be opened (sockets).
 func (fs *Files) Open(path string) (*File, error) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -34,24 +35,49 @@ func (fs *Files) Open(path string) (*File, error) {
 		return f, nil
 	}
 	f := &File{path: path}
-	switch path {
-	case "":
-	case "/dev/stdout":
-		f.out = newOutput(os.Stdout)
-	case "/dev/stderr":
-		f.out = newOutput(os.Stderr)
-	default:
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return nil, fmt.Errorf("log file: %w", err)
-		}
-		out, err := openLog(path)
-		if err != nil {
-			return nil, err
-		}
-		f.out, f.owned = newOutput(out), true
+	file, err := f.first()
+	if err != nil {
+		return nil, err
+	}
+	if file != nil {
+		f.out = newOutput(file)
 	}
 	fs.byPath[path] = f
 	return f, nil
+}
+
+// first opens the file for the first time; nil discards.
+func (f *File) first() (*os.File, error) {
+	switch f.path {
+	case "":
+		return nil, nil
+	case "/dev/stdout":
+		return duplicate(os.Stdout)
+	case "/dev/stderr":
+		return duplicate(os.Stderr)
+	}
+	f.named = true
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+		return nil, fmt.Errorf("log file: %w", err)
+	}
+	return openLog(f.path, 0)
+}
+
+// duplicate gives another descriptor of a standard stream. Through the descriptors
+// 1 and 2 themselves, a reader that has gone ends the process (os/signal,
+// SIGPIPE); through any other the write fails, and a gateway goes on without its
+// log.
+func duplicate(stream *os.File) (*os.File, error) {
+	syscall.ForkLock.RLock()
+	fd, err := syscall.Dup(int(stream.Fd()))
+	if err == nil {
+		syscall.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, fmt.Errorf("log file %s: %w", stream.Name(), err)
+	}
+	return os.NewFile(uintptr(fd), stream.Name()), nil
 }
 
 // Reopen opens every file anew by its path, after something has moved the old
@@ -83,8 +109,8 @@ func (fs *Files) all() []*File {
 	return all
 }
 
-func openLog(path string) (*os.File, error) {
-	out, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+func openLog(path string, flags int) (*os.File, error) {
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|flags, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("log file: %w", err)
 	}
@@ -96,7 +122,7 @@ func openLog(path string) (*os.File, error) {
 // whole. A write that hangs holds up other writes, but neither Reopen nor Close.
 type File struct {
 	path  string
-	owned bool // opened here, and so reopened and closed here
+	named bool // by a path, and so reopened
 
 	mu     sync.Mutex // never held during a write
 	out    *output    // nil discards
@@ -136,14 +162,19 @@ func (f *File) current() (*output, error) {
 func (f *File) Sync() error { return nil }
 
 func (f *File) reopen() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.owned || f.closed {
+	if !f.named {
 		return nil
 	}
-	file, err := openLog(f.path)
+	// A pipe without a reader is an error instead of a wait. Not under the lock:
+	// also a file may take its time to open.
+	file, err := openLog(f.path, syscall.O_NONBLOCK)
 	if err != nil {
 		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return file.Close()
 	}
 	old := f.out
 	f.out = newOutput(file)
@@ -157,8 +188,8 @@ func (f *File) close() error {
 		return nil
 	}
 	f.closed = true
-	if f.owned {
-		return f.out.retire()
+	if f.out == nil {
+		return nil
 	}
-	return nil
+	return f.out.retire()
 }

@@ -75,6 +75,30 @@ func TestPipeThatHangs(t *testing.T) {
 	wg.Wait()
 }
 
+// TestReopenOfAPipeWithoutReader does not wait for one.
+func TestReopenOfAPipeWithoutReader(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Skip(err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs := NewFiles()
+	f := open(t, fs, path)
+	reader.Close()
+	if err := fs.Reopen(); err == nil {
+		t.Error("a pipe that nobody reads was opened")
+	}
+	if _, err := f.Write([]byte("x\n")); err == nil {
+		t.Error("and written to")
+	}
+	if err := fs.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPieces(t *testing.T) {
 	long := strings.Repeat("y", pipeWrite) + "\n"
 	for _, c := range []struct{ text, want string }{
