@@ -74,7 +74,8 @@ type Config struct {
 	// trusted_ips). None: nobody's.
 	TrustedIPs []netip.Prefix
 	// RealIPHeader is the field in which a trusted peer names the client (Kong's
-	// real_ip_header, default X-Real-IP).
+	// real_ip_header, default X-Real-IP); proxy_protocol: in the PROXY header of
+	// its connection.
 	RealIPHeader string
 	// RealIPRecursive takes the last address in the field that is not trusted
 	// itself, instead of the last one (Kong's real_ip_recursive).

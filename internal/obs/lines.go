@@ -99,12 +99,30 @@ func NewLines(out io.Writer, name string, log *zap.Logger) *Lines {
 // callers that run at the same time should have different ones. False means
 // that the line was dropped.
 func (l *Lines) Add(shard uint32, line []byte) bool {
-	s := l.lock(shard)
+	// A shard that somebody holds is passed over: to wait for the holder would
+	// be a switch of goroutines. So is a full one.
+	for i := range uint32(lineShards) {
+		s := &l.shards[(shard+i)%lineShards]
+		if s.mu.TryLock() && l.addTo(s, line) {
+			return true
+		}
+	}
+	s := &l.shards[shard%lineShards]
+	s.mu.Lock()
+	if l.addTo(s, line) {
+		return true
+	}
+	l.drop(1)
+	return false
+}
+
+// addTo adds a line to a shard that is locked, and unlocks it. False means that
+// there is no room.
+func (l *Lines) addTo(s *lineShard, line []byte) bool {
 	before := len(s.lines)
 	after := before + headerSize + len(line)
 	if s.closed || after > shardSize {
 		s.mu.Unlock()
-		l.drop(1)
 		return false
 	}
 	if s.lines == nil {
@@ -124,19 +142,6 @@ func (l *Lines) Add(shard uint32, line []byte) bool {
 		}
 	}
 	return true
-}
-
-// lock gives the shard, or the next that nobody holds: waiting for the holder
-// would be a switch of goroutines.
-func (l *Lines) lock(shard uint32) *lineShard {
-	for i := range uint32(lineShards) {
-		if s := &l.shards[(shard+i)%lineShards]; s.mu.TryLock() {
-			return s
-		}
-	}
-	s := &l.shards[shard%lineShards]
-	s.mu.Lock()
-	return s
 }
 
 // Write adds one line, for those who know only io.Writer. It never fails: a
