@@ -9,7 +9,7 @@ PACKAGES  ?= ./...
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build cluster test check-format lint bench fuzz clean
+.PHONY: help build cluster test check-format lint bench fuzz corpus clean
 
 help:
 	@echo 'make build     bin/sluice, one static binary'
@@ -18,6 +18,7 @@ help:
 	@echo 'make lint      staticcheck'
 	@echo 'make bench     every benchmark, with allocations (BENCHTIME=$(BENCHTIME), PACKAGES=$(PACKAGES))'
 	@echo 'make fuzz      every fuzz target for FUZZTIME=$(FUZZTIME)'
+	@echo 'make corpus    malformed requests and answers against sluice, nginx and haproxy; writes docs/corpus.md'
 	@echo 'make clean     remove bin'
 
 build:
@@ -30,6 +31,7 @@ cluster: build
 test: check-format
 	go vet ./...
 	go test -race -timeout 15m $(PACKAGES)
+	go test -run Allocates ./proxy
 
 check-format:
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt has changes for:" $$files; exit 1; fi
@@ -49,6 +51,9 @@ fuzz:
 	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 	  done; \
 	done
+
+corpus: build
+	go run ./scripts/corpus
 
 clean:
 	rm -rf bin

@@ -44,12 +44,18 @@ func (f AccessLogFormat) known() bool {
 type accessLog struct {
 	format AccessLogFormat
 	lines  *obs.Lines
-	clock  atomic.Pointer[clockText]
+	clock  atomic.Pointer[logTime]
 	spare  sync.Pool // of *[]byte, to make lines in
 }
 
-// clockText is the time of one second as the formats write it.
+// clockText is the time of one second in some format.
 type clockText struct {
+	second int64
+	text   string
+}
+
+// logTime is the time of one second as the access log's formats write it.
+type logTime struct {
 	second int64
 	local  string // nginx's $time_local
 	utc    string // RFC 3339 without fraction and zone
@@ -138,12 +144,12 @@ func appendProtocol(b []byte, x *exchange) []byte {
 }
 
 // timeText formats a time once a second.
-func (a *accessLog) timeText(t time.Time) *clockText {
+func (a *accessLog) timeText(t time.Time) *logTime {
 	second := t.Unix()
 	if c := a.clock.Load(); c != nil && c.second == second {
 		return c
 	}
-	c := &clockText{second: second, local: t.Format("02/Jan/2006:15:04:05 -0700"), utc: t.UTC().Format("2006-01-02T15:04:05")}
+	c := &logTime{second: second, local: t.Format("02/Jan/2006:15:04:05 -0700"), utc: t.UTC().Format("2006-01-02T15:04:05")}
 	a.clock.Store(c)
 	return c
 }

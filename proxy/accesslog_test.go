@@ -169,7 +169,8 @@ func TestAccessLogJSONOfEntities(t *testing.T) {
 // loggedExchange is one as the log finds it.
 func loggedExchange() *exchange {
 	x := newExchange(&Proxy{})
-	x.received.h = http.Header{"User-Agent": {"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"}, "Referer": {"https://example.com/"}}
+	x.received.Add("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0")
+	x.received.Add("Referer", "https://example.com/")
 	q := &x.Request
 	q.Method, q.RawPath, q.Query, q.HasQuery, q.Host, q.ProtoMajor, q.ProtoMinor = "GET", "/students/42", "page=1", true, "api.example.com", 1, 1
 	q.ID = "0123456789abcdef0123456789abcdef"
@@ -181,6 +182,14 @@ func loggedExchange() *exchange {
 		UpstreamAnswered: start.Add(10 * time.Millisecond), Finished: start.Add(12345 * time.Microsecond)}
 	x.Service, x.Route, x.Consumer = &fsm.Service{Name: "students"}, &fsm.Route{Name: "students-v1"}, &fsm.Consumer{Username: "alice"}
 	return x
+}
+
+// receive replaces the fields of a request.
+func receive(x *exchange, authorization, agent, referer string) {
+	x.received.Reset()
+	x.received.Add("Authorization", authorization)
+	x.received.Add("User-Agent", agent)
+	x.received.Add("Referer", referer)
 }
 
 func TestAccessLogAllocatesNothing(t *testing.T) {
@@ -204,7 +213,7 @@ func TestAccessLogOfHugeValues(t *testing.T) {
 	for _, format := range allFormats {
 		x := loggedExchange()
 		x.Request.Method, x.Request.RawPath, x.Request.Query, x.Request.Host, x.Request.ID = huge, huge, huge, huge, huge
-		x.received.h = http.Header{"Authorization": {"Basic Ym9iOnB3"}, "User-Agent": {huge}, "Referer": {huge}}
+		receive(x, "Basic Ym9iOnB3", huge, huge)
 		x.Upstream.Host, x.Service, x.Route, x.Consumer = huge, &fsm.Service{Name: huge}, &fsm.Route{Name: huge}, &fsm.Consumer{Username: huge}
 		if n := len((&accessLog{format: format}).appendLine(nil, x)); n > obs.MaxLine {
 			t.Errorf("%s: a line of %d bytes, %d fit", format, n, obs.MaxLine)
@@ -218,7 +227,7 @@ func FuzzAccessLogLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, path, query, authorization, agent, host, id string) {
 		x := loggedExchange()
 		x.Request.Method, x.Request.RawPath, x.Request.Query, x.Request.Host, x.Request.ID = method, path, query, host, id
-		x.received.h = http.Header{"Authorization": {authorization}, "User-Agent": {agent}, "Referer": {host}}
+		receive(x, authorization, agent, host)
 		x.Upstream.Host, x.Service.Name, x.Route.Name, x.Consumer.Username = host, agent, path, id
 		for format, quotes := range map[AccessLogFormat]int{AccessLogKong: 8, AccessLogCombined: 6} {
 			line := string((&accessLog{format: format}).appendLine(nil, x))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -115,6 +116,12 @@ type Config struct {
 	BodyTimeout       time.Duration
 	SendTimeout       time.Duration
 
+	// Loops is how many event loops serve HTTP/1.1, default GOMAXPROCS. Hold is
+	// how long a loop keeps its processor when it has nothing to do, see
+	// evloop.Config; default 0.
+	Loops int
+	Hold  time.Duration
+
 	// UpstreamRoots verify services with tls_verify on; nil: the system's.
 	UpstreamRoots *x509.CertPool
 }
@@ -139,13 +146,14 @@ func (c Config) complete() (Config, error) {
 			return c, fmt.Errorf("%w: listener %s has TLS, but there is no certificate", ErrConfig, l.Address)
 		}
 	}
-	setDefault(&c.RealIPHeader, "X-Real-Ip")
+	setDefault(&c.RealIPHeader, "X-Real-IP")
 	setDefault(&c.Version, DefaultVersion)
 	setDefault(&c.MaxHeadBytes, DefaultMaxHeadBytes)
 	setDefault(&c.ReadHeaderTimeout, DefaultReadHeaderTimeout)
 	setDefault(&c.IdleTimeout, DefaultIdleTimeout)
 	setDefault(&c.BodyTimeout, DefaultBodyTimeout)
 	setDefault(&c.SendTimeout, DefaultSendTimeout)
+	setDefault(&c.Loops, runtime.GOMAXPROCS(0))
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}

@@ -5,9 +5,10 @@ import (
 	"encoding/hex"
 	"io"
 	"math/rand/v2"
-	"net/http"
 	"time"
+	"unsafe"
 
+	"github.com/sluicegate/sluice/proxy/http1"
 	"github.com/sluicegate/sluice/proxy/plugin"
 	"github.com/sluicegate/sluice/proxy/router"
 	"github.com/sluicegate/sluice/proxy/upstream"
@@ -22,18 +23,19 @@ import (
 // are called by the exchange's goroutine.
 type front interface {
 	// interim sends a 1xx answer other than 100 and 101.
-	interim(status int, h http.Header)
-	// sendHead sends the status and the fields of the answer; without
-	// Content-Length the front frames the body itself. It may be held back until
-	// write or flush.
-	sendHead(status int, h http.Header)
+	interim(status int, h *http1.Fields)
+	// sendHead sends the status and the fields of the answer, among which are
+	// none that frame a body or are about the connection. A length of -1 is not
+	// known: the front frames the body itself. What is sent may be held back
+	// until write or flush.
+	sendHead(status int, h *http1.Fields, length int64)
 	write(p []byte) error
 	flush() error
-	sendTrailer(h http.Header)
+	sendTrailer(h *http1.Fields)
 	// upgrade sends a 101 with these fields and gives the connection. A read
 	// or write of it waits for no longer than idle; the error wraps
 	// upstream.ErrTimeout then.
-	upgrade(h http.Header, idle time.Duration) (clientTunnel, error)
+	upgrade(h *http1.Fields, idle time.Duration) (clientTunnel, error)
 	// abort makes the client see that the answer is cut: the connection (HTTP/2:
 	// the stream) is broken off when the exchange ends.
 	abort()
@@ -49,7 +51,7 @@ type front interface {
 	bodyRead() int64
 	bodyFailure() error
 	// trailer gives the request's trailer once the body has ended.
-	trailer() http.Header
+	trailer() *http1.Fields
 
 	// portText is the listener's port.
 	portText() string
@@ -89,14 +91,18 @@ type exchange struct {
 
 	// received are the fields as the client sent them, requestFields and
 	// responseFields what Request.Header and Response.Header edit.
-	received, requestFields, responseFields fields
+	received, requestFields, responseFields http1.Fields
 	outgoing                                upstream.Request
 	whole                                   []byte // a request body that was read whole
+	target                                  []byte // path and query for the service, joined
 
 	// streaming says that the answer comes from the service, headSent that the
 	// client has been given a status.
 	streaming, headSent bool
 	bodySent            int64
+	// peerText is Peer's address as text, made by the front once a connection.
+	peerText string
+	idText   [32]byte
 	// requestSize is the size of the request's head.
 	requestSize int64
 	// shard spreads counters over cache lines: an exchange is reused by the
@@ -105,10 +111,7 @@ type exchange struct {
 }
 
 func newExchange(p *Proxy) *exchange {
-	x := &exchange{proxy: p, shard: p.shards.Add(1) % counterShards}
-	x.requestFields.h = http.Header{}
-	x.responseFields.h = http.Header{}
-	return x
+	return &exchange{proxy: p, shard: p.shards.Add(1) % counterShards}
 }
 
 // maxKeptWhole keeps a rare large body from staying in memory.
@@ -117,26 +120,30 @@ const maxKeptWhole = 16 << 10
 // reset makes the exchange ready for another request.
 func (x *exchange) reset() {
 	x.Exchange.Reset()
-	x.requestFields.reset(true)
-	x.responseFields.reset(false)
+	x.received.Reset()
+	x.requestFields.Reset()
+	x.responseFields.Reset()
 	clear(x.chosen)
 	kept := exchange{
 		Exchange: x.Exchange, proxy: x.proxy, shard: x.shard, chosen: x.chosen[:0],
-		requestFields: x.requestFields, responseFields: x.responseFields,
+		received: x.received, requestFields: x.requestFields, responseFields: x.responseFields,
 	}
 	if cap(x.whole) <= maxKeptWhole {
 		kept.whole = x.whole[:0]
+	}
+	if cap(x.target) <= maxKeptWhole {
+		kept.target = x.target[:0]
 	}
 	*x = kept
 }
 
 // newRequestID gives 32 hex digits of 128 random bits, so that ids of many
-// nodes never meet.
-func newRequestID() string {
+// nodes never meet. They lie in the exchange: like all strings of it they are
+// valid until it ends.
+func (x *exchange) newRequestID() string {
 	var random [16]byte
 	binary.LittleEndian.PutUint64(random[:8], rand.Uint64())
 	binary.LittleEndian.PutUint64(random[8:], rand.Uint64())
-	var text [32]byte
-	hex.Encode(text[:], random[:])
-	return string(text[:])
+	hex.Encode(x.idText[:], random[:])
+	return unsafe.String(&x.idText[0], len(x.idText))
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"time"
+	"unsafe"
 
 	"go.uber.org/zap"
 
@@ -29,6 +30,12 @@ func (x *exchange) forward() {
 		x.failed(err)
 		return
 	}
+	x.ask()
+}
+
+// ask sends the request that was prepared, and waits for all of the answer.
+func (x *exchange) ask() {
+	x.outgoing.Interim = func(status int, h http.Header) { x.front.interim(status, fromHTTP(h)) }
 	x.Times.UpstreamStarted = time.Now()
 	resp, err := x.proxy.client.Do(x.Context(), &x.outgoing)
 	if err != nil {
@@ -51,13 +58,14 @@ func (x *exchange) prepareUpstream() error {
 	q := &x.outgoing
 	*q = upstream.Request{
 		Target: r.target, Timeouts: r.timeouts, Retries: r.retries,
-		Method: u.Method, URI: u.Path, Authority: u.HostHeader, Header: x.Request.Header,
-		Upgrade: x.upgrade, Interim: x.front.interim,
+		Method: u.Method, URI: u.Path, Authority: u.HostHeader, Header: &x.requestFields,
+		Upgrade: x.upgrade,
 	}
 	// A plugin may have chosen another target.
 	q.Host, q.Port, q.TLS = u.Host, u.Port, u.Scheme == "https"
 	if u.HasQuery {
-		q.URI = u.Path + "?" + u.Query
+		x.target = append(append(append(x.target[:0], u.Path...), '?'), u.Query...)
+		q.URI = unsafe.String(&x.target[0], len(x.target))
 	}
 	x.setForwarded()
 	if x.Request.Body == nil {
@@ -85,7 +93,7 @@ func (x *exchange) prepareBody(q *upstream.Request) error {
 	}
 	x.front.streamBody()
 	q.Body, q.ContentLength = x.Request.Body, length
-	q.StopBody, q.Trailer = x.front.stopBody, x.front.trailer
+	q.StopBody, q.Trailer = x.front.stopBody, func() http.Header { return toHTTP(x.front.trailer()) }
 	if q.Expect = x.expect && !q.HTTP2; !q.Expect {
 		x.Request.Header.Del("Expect")
 	}
@@ -120,7 +128,7 @@ func (x *exchange) failed(err error) {
 	}
 	x.proxy.log.Warn("service did not answer", zap.String("request_id", x.Request.ID), zap.Int("status", status),
 		zap.String("host", x.Upstream.Host), zap.Int("port", x.Upstream.Port), zap.Error(err))
-	clear(x.responseFields.h)
+	x.responseFields.Reset()
 	if x.Request.Header.Get("Accept") == "" {
 		// nginx's errors go by the request's own type then, and are plain text
 		// without one. The request is not sent any more.

@@ -1,10 +1,11 @@
 package proxy
 
 import (
-	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 )
 
 // countingListener counts connections for Stats.
@@ -19,8 +20,7 @@ func (l *countingListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	l.counts.accepted.Add(1)
-	l.counts.active.Add(1)
-	return &countedConn{Conn: c, counts: l.counts}, nil
+	return newCountedConn(c, l.counts), nil
 }
 
 // countedConn is a client's connection. It is counted until it is closed, also
@@ -43,6 +43,19 @@ func (c *countedConn) Close() error {
 	}
 	c.mu.Unlock()
 	return c.Conn.Close()
+}
+
+func newCountedConn(c net.Conn, counts *connCounts) *countedConn {
+	counts.active.Add(1)
+	return &countedConn{Conn: c, counts: counts}
+}
+
+// SyscallConn gives access to the descriptor.
+func (c *countedConn) SyscallConn() (syscall.RawConn, error) {
+	if s, ok := c.Conn.(syscall.Conn); ok {
+		return s.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // CloseWrite lets net/http and tunnels close one direction.
@@ -68,8 +81,12 @@ func (c *countedConn) setIdle(idle bool) {
 
 // connState is net/http's report of what a connection is doing.
 func connState(c net.Conn, state http.ConnState) {
-	if secure, ok := c.(*tls.Conn); ok {
-		c = secure.NetConn()
+	for {
+		outer, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = outer.NetConn()
 	}
 	if counted, ok := c.(*countedConn); ok {
 		counted.mu.Lock()

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/proxy/http1"
 )
 
 // httpFront serves one listener with net/http: HTTP/1.1, and HTTP/2 where it is
@@ -28,6 +30,8 @@ type httpFront struct {
 	port     uint16
 	portStr  string
 	serving  sync.WaitGroup
+	// serve is how the server serves the listener.
+	serve func(net.Listener) error
 }
 
 func newHTTPFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
@@ -49,10 +53,12 @@ func newHTTPFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
 		Protocols:                    new(http.Protocols),
 	}
 	f.server.Protocols.SetHTTP1(true)
+	f.serve = f.server.Serve
 	if l.TLS {
 		f.scheme = "https"
 		f.server.Protocols.SetHTTP2(l.HTTP2)
 		f.server.TLSConfig = &tls.Config{GetCertificate: p.cfg.Certificate, MinVersion: tls.VersionTLS12}
+		f.serve = func(ln net.Listener) error { return f.server.ServeTLS(ln, "", "") }
 	} else {
 		f.server.Protocols.SetUnencryptedHTTP2(l.HTTP2)
 	}
@@ -69,19 +75,28 @@ func debugLog(logger *zap.Logger) *log.Logger {
 	return std
 }
 
+// newHandedFront serves connections that are handed over because they speak
+// HTTP/2, and that are counted already; TLS has shaken hands on them.
+func newHandedFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
+	f := newHTTPFront(p, l, ln)
+	f.listener, f.serve = ln, f.server.Serve
+	if l.TLS {
+		f.server.TLSConfig = &tls.Config{NextProtos: []string{"h2"}} // what Serve looks for
+	}
+	return f
+}
+
+func (f *httpFront) addr() net.Addr { return f.listener.Addr() }
+
 // start serves in a goroutine that ends with drain or close.
-func (f *httpFront) start() {
+func (f *httpFront) start() error {
 	f.serving.Go(func() {
-		var err error
-		if f.scheme == "https" {
-			err = f.server.ServeTLS(f.listener, "", "")
-		} else {
-			err = f.server.Serve(f.listener)
-		}
+		err := f.serve(f.listener)
 		if !errors.Is(err, http.ErrServerClosed) {
 			f.proxy.log.Error("listener has failed", zap.String("address", f.listener.Addr().String()), zap.Error(err))
 		}
 	})
+	return nil
 }
 
 // drain takes no more connections and waits for the requests in flight.
@@ -124,9 +139,10 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.Listener = f.port
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		x.Peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+		x.peerText = x.Peer.Addr().String()
 	}
-	x.received.h = r.Header
-	copyFields(x.requestFields.h, r.Header)
+	addHTTP(&x.received, r.Header)
+	x.requestFields.CopyFrom(&x.received)
 	if r.Body != http.NoBody && r.ContentLength != 0 {
 		h.body = &clientBody{exchange: h, limit: f.proxy.cfg.MaxBodyBytes, timeout: f.proxy.cfg.BodyTimeout}
 		q.Body, q.ContentLength = h.body, r.ContentLength
@@ -179,21 +195,41 @@ type httpExchange struct {
 
 var _ front = (*httpExchange)(nil)
 
-func (h *httpExchange) interim(status int, fields http.Header) {
+func (h *httpExchange) interim(status int, fields *http1.Fields) {
 	out := h.w.Header()
-	for name, values := range fields {
-		out[name] = values
-	}
+	putHTTP(out, "", fields)
 	h.w.WriteHeader(status)
 	clear(out)
 }
 
-func (h *httpExchange) sendHead(status int, fields http.Header) {
-	out := h.w.Header()
-	for name, values := range fields {
-		out[spelled(name)] = values
+// putHTTP adds fields to net/http's form, spelled as they are. prefix comes
+// before each name.
+func putHTTP(out http.Header, prefix string, fields *http1.Fields) {
+	for i := range fields.Len() {
+		f := fields.At(i)
+		out[prefix+f.Name] = append(out[prefix+f.Name], f.Value)
 	}
-	if _, ok := out["Content-Type"]; !ok {
+}
+
+// toHTTP gives fields in net/http's form, nil for none.
+func toHTTP(fields *http1.Fields) http.Header {
+	if fields == nil || fields.Len() == 0 {
+		return nil
+	}
+	out := http.Header{}
+	for i := range fields.Len() {
+		out.Add(fields.At(i).Name, fields.At(i).Value)
+	}
+	return out
+}
+
+func (h *httpExchange) sendHead(status int, fields *http1.Fields, length int64) {
+	out := h.w.Header()
+	putHTTP(out, "", fields)
+	if length >= 0 {
+		out["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+	}
+	if !fields.Has("Content-Type") {
 		out["Content-Type"] = nil // or else net/http guesses one
 	}
 	if h.r.ProtoMajor == 1 && h.duplex && !h.body.ended.Load() {
@@ -229,11 +265,8 @@ func (h *httpExchange) extendWrite() {
 	_ = h.control.SetWriteDeadline(until)
 }
 
-func (h *httpExchange) sendTrailer(fields http.Header) {
-	out := h.w.Header()
-	for name, values := range fields {
-		out[http.TrailerPrefix+name] = values
-	}
+func (h *httpExchange) sendTrailer(fields *http1.Fields) {
+	putHTTP(h.w.Header(), http.TrailerPrefix, fields)
 }
 
 func (h *httpExchange) abort() { h.aborted = true }
@@ -264,10 +297,10 @@ func (h *httpExchange) bodyFailure() error {
 	return h.body.failure
 }
 
-func (h *httpExchange) trailer() http.Header { return h.r.Trailer }
-func (h *httpExchange) portText() string     { return h.front.portStr }
+func (h *httpExchange) trailer() *http1.Fields { return fromHTTP(h.r.Trailer) }
+func (h *httpExchange) portText() string       { return h.front.portStr }
 
-// lingering is how long the rest of a body is awaited that nobody wants, so
+// lingering is how long the rest of a request is awaited that nobody wants, so
 // that the client has read the answer when the connection closes.
 const lingering = 2 * time.Second
 

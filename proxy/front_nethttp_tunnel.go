@@ -5,14 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"strings"
 	"time"
 
+	"github.com/sluicegate/sluice/proxy/http1"
 	"github.com/sluicegate/sluice/proxy/upstream"
 )
 
-func (h *httpExchange) upgrade(fields http.Header, idle time.Duration) (clientTunnel, error) {
+func (h *httpExchange) upgrade(fields *http1.Fields, idle time.Duration) (clientTunnel, error) {
 	conn, buffered, err := h.control.Hijack()
 	if err != nil {
 		return nil, fmt.Errorf("take over the client's connection: %w", err)
@@ -26,10 +26,7 @@ func (h *httpExchange) upgrade(fields http.Header, idle time.Duration) (clientTu
 	t := &hijacked{Conn: conn, early: early, idle: idle}
 	var head strings.Builder
 	head.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
-	if err := fields.Write(&head); err != nil {
-		t.cut()
-		return nil, fmt.Errorf("write the 101: %w", err)
-	}
+	head.Write(fields.AppendTo(nil))
 	head.WriteString("\r\n")
 	if _, err := t.Write([]byte(head.String())); err != nil {
 		t.cut()

@@ -157,13 +157,12 @@ func milliseconds(d time.Duration) string {
 // own X-Forwarded-* are kept, except for the list of addresses, which grows.
 func (x *exchange) setForwarded() {
 	h := x.Request.Header
-	peer := x.Peer.Addr().String()
-	if list := x.requestFields.joined("X-Forwarded-For"); list != "" {
-		h.Set("X-Forwarded-For", list+", "+peer)
+	if list := x.requestFields.Joined("X-Forwarded-For"); list != "" {
+		h.Set("X-Forwarded-For", list+", "+x.peerText)
 	} else {
 		h.Set("X-Forwarded-For", x.clientAddr())
 	}
-	h.Set("X-Real-Ip", x.clientAddr())
+	h.Set("X-Real-IP", x.clientAddr())
 	x.setUnlessTrusted("X-Forwarded-Proto", x.Request.Scheme)
 	x.setUnlessTrusted("X-Forwarded-Host", strings.ToLower(hostOnly(x.Request.Host)))
 	x.setUnlessTrusted("X-Forwarded-Port", x.front.portText())
@@ -176,7 +175,7 @@ func (x *exchange) setForwarded() {
 	if p := &x.proxy.headers; p.requestIDUpstream {
 		h.Set(fieldRequestID, x.Request.ID)
 	}
-	h.Set(fieldVia, x.proxy.headers.appendVia(x.requestFields.joined(fieldVia), x.protoVia()))
+	h.Set(fieldVia, x.proxy.headers.appendVia(x.requestFields.Joined(fieldVia), x.protoVia()))
 }
 
 // setUnlessTrusted sets a field to a value, or removes it for "". What a
@@ -193,7 +192,12 @@ func (x *exchange) setUnlessTrusted(name, value string) {
 
 // clientAddr is the client's address as text, the same string for every field
 // when client and peer are one.
-func (x *exchange) clientAddr() string { return x.Client.Addr().String() }
+func (x *exchange) clientAddr() string {
+	if x.Client == x.Peer {
+		return x.peerText
+	}
+	return x.Client.Addr().String()
+}
 
 // hostOnly is a Host field without its port, brackets kept.
 func hostOnly(host string) string {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestPrepareRequest(t *testing.T) {
@@ -28,6 +29,8 @@ func TestPrepareRequest(t *testing.T) {
 		{"named by Connection", http.Header{"Connection": {"X-Hop , x-other", "close"}, "X-Hop": {"1"}, "X-Other": {"2"}, "X": {"3"}}, 1,
 			http.Header{"X": {"3"}}, ""},
 		{"TE", http.Header{"Te": {"gzip, trailers;q=0.5"}, "Connection": {"TE"}}, 1, http.Header{"Te": {"trailers"}}, ""},
+		{"named by several Connection lines", http.Header{"Connection": {"X-Hop", "X-Other"}, "A": {"1"}, "X-Hop": {"1"}, "X-Other": {"2"}, "X": {"3"}}, 1,
+			http.Header{"A": {"1"}, "X": {"3"}}, ""},
 		{"TE without trailers", http.Header{"Te": {"gzip"}}, 1, http.Header{}, ""},
 		{"WebSocket", http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Key": {"k"}}, 1,
 			http.Header{"Sec-Websocket-Key": {"k"}}, "websocket"},
@@ -36,8 +39,9 @@ func TestPrepareRequest(t *testing.T) {
 		{"upgrade over HTTP/2", http.Header{"Connection": {"upgrade"}, "Upgrade": {"websocket"}}, 2, http.Header{}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			upgrade := prepareRequest(c.in, c.major)
-			if diff := cmp.Diff(c.want, c.in); diff != "" || upgrade != c.upgrade {
+			fields := fromHTTP(c.in)
+			upgrade := prepareRequest(fields, c.major)
+			if diff := cmp.Diff(c.want, toHTTP(fields), cmpopts.EquateEmpty()); diff != "" || upgrade != c.upgrade {
 				t.Errorf("upgrade %q, want %q; fields (-want +got):\n%s", upgrade, c.upgrade, diff)
 			}
 		})
@@ -129,7 +133,7 @@ func TestRealIP(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tr := trust{prefixes: trusted, header: c.header, recursive: c.recursive}
-			h := &fields{h: http.Header{c.header: c.values}}
+			h := fromHTTP(http.Header{c.header: c.values})
 			if got := tr.client(netip.MustParseAddrPort("10.0.0.1:80"), h).String(); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
@@ -207,7 +211,7 @@ func TestAnswerFields(t *testing.T) {
 func TestRequestIDs(t *testing.T) {
 	seen := map[string]bool{}
 	for range 10000 {
-		id := newRequestID()
+		id := new(exchange).newRequestID()
 		if len(id) != 32 || strings.Trim(id, "0123456789abcdef") != "" || seen[id] {
 			t.Fatalf("id %q", id)
 		}

@@ -1,60 +1,61 @@
 package proxy
 
 import (
-	"net/http"
 	"strings"
+
+	"github.com/sluicegate/sluice/proxy/http1"
 )
 
 // removeHopByHop removes the fields that are about one connection only (RFC
 // 9110, section 7.6.1), among them those that Connection names.
-func removeHopByHop(h http.Header) {
-	for _, value := range h["Connection"] {
-		for name := range strings.SplitSeq(value, ",") {
-			if name = strings.TrimSpace(name); name != "" && !strings.EqualFold(name, "TE") {
-				h.Del(name)
-			}
+func removeHopByHop(h *http1.Fields) {
+	for value, next, ok := h.Next("Connection", 0); ok; value, next, ok = h.Next("Connection", next) {
+		if strings.EqualFold(value, "keep-alive") || strings.EqualFold(value, "close") {
+			continue // what nearly all of them say
+		}
+		if n := h.Len(); removeNamed(h, value) < n {
+			next = 0 // lines have moved
 		}
 	}
-	delete(h, "Connection")
-	delete(h, "Keep-Alive")
-	delete(h, "Proxy-Connection")
-	delete(h, "Transfer-Encoding")
-	delete(h, "Upgrade")
+	h.Del("Connection")
+	h.Del("Keep-Alive")
+	h.Del("Proxy-Connection")
+	h.Del("Transfer-Encoding")
+	h.Del("Upgrade")
+}
+
+// removeNamed removes the fields that one value of Connection names and says
+// how many are left. TE has rules of its own, and Connection itself is still
+// being read.
+func removeNamed(h *http1.Fields, list string) int {
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.TrimSpace(name)
+		if name != "" && !strings.EqualFold(name, "TE") && !strings.EqualFold(name, "Connection") {
+			h.Del(name)
+		}
+	}
+	return h.Len()
 }
 
 // prepareRequest makes a client's fields into those that go upstream, as far
 // as plugins and the configuration have no say in it. It gives the protocol
 // that the client asks to switch to, or "".
-func prepareRequest(h http.Header, protoMajor int) (upgrade string) {
-	if protoMajor == 1 && listHas(h["Connection"], "upgrade") {
+func prepareRequest(h *http1.Fields, protoMajor int) (upgrade string) {
+	if protoMajor == 1 && h.Has("Upgrade") && h.HasToken("Connection", "upgrade") {
 		upgrade = h.Get("Upgrade")
 		// h2c through a proxy would hide the requests of that connection from
 		// routing and plugins.
-		if listHas(h["Upgrade"], "h2c") {
+		if h.HasToken("Upgrade", "h2c") {
 			upgrade = ""
 		}
 	}
-	trailers := listHas(h["Te"], "trailers")
+	trailers := h.HasToken("TE", "trailers")
 	removeHopByHop(h)
-	delete(h, "Te")
+	h.Del("TE")
 	if trailers {
-		h["Te"] = []string{"trailers"}
+		h.Set("TE", "trailers")
 	}
 	// Proxy would set HTTP_PROXY for a CGI program (CVE-2016-5385).
-	delete(h, "Proxy")
+	h.Del("Proxy")
 	return upgrade
-}
-
-// listHas says whether a list field has an element, without regard to case.
-// Parameters of the element ("trailers;q=1") do not count.
-func listHas(values []string, element string) bool {
-	for _, value := range values {
-		for part := range strings.SplitSeq(value, ",") {
-			part, _, _ = strings.Cut(part, ";")
-			if strings.EqualFold(strings.TrimSpace(part), element) {
-				return true
-			}
-		}
-	}
-	return false
 }

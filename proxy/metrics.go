@@ -29,6 +29,21 @@ func (c *shardedCounter) sum() uint64 {
 	return total
 }
 
+// shardedGauge is a shardedCounter that goes up and down.
+type shardedGauge [counterShards]struct {
+	n atomic.Int64
+	_ [56]byte // the rest of a cache line
+}
+
+func (g *shardedGauge) add(shard uint32, n int64) { g[shard%counterShards].n.Add(n) }
+
+func (g *shardedGauge) sum() (total int64) {
+	for i := range g {
+		total += g[i].n.Load()
+	}
+	return total
+}
+
 // routeCounters counts the answers of one route by status.
 type routeCounters struct {
 	service, route string

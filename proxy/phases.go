@@ -62,7 +62,7 @@ func (x *exchange) runAccess(in *instance) (v plugin.Verdict) {
 func (x *exchange) recoverAnswer(in *instance, phase string, v *plugin.Verdict) {
 	if cause := recover(); cause != nil {
 		x.logPanic(in, phase, cause)
-		clear(x.responseFields.h) // half an answer
+		x.responseFields.Reset() // half an answer
 		*v = x.unexpected()
 	}
 }

@@ -32,7 +32,7 @@ type Proxy struct {
 	conns    connCounts
 
 	exchanges sync.Pool
-	inFlight  atomic.Int64
+	inFlight  shardedGauge
 	shards    atomic.Uint32
 
 	// ctx is the parent of every request's context; cancel is the last means
@@ -41,7 +41,8 @@ type Proxy struct {
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
-	fronts  []*httpFront
+	fronts  []listenerFront
+	loops   eventLoops
 	started bool
 	done    bool
 	owned   sync.WaitGroup // the compile loop
@@ -86,17 +87,19 @@ func (p *Proxy) Start(ctx context.Context) error {
 	if err := p.metrics.register(p.cfg.Metrics); err != nil {
 		return err
 	}
+	var listeners []net.Listener
 	for _, l := range p.cfg.Listen {
 		ln, err := listen.TCP(ctx, l.Address)
 		if err != nil {
-			for _, f := range p.fronts {
-				err = errors.Join(err, f.listener.Close())
-			}
-			p.fronts = nil
-			p.metrics.unregister(p.cfg.Metrics)
-			return fmt.Errorf("proxy cannot listen on %s: %w", l.Address, err)
+			return errors.Join(fmt.Errorf("proxy cannot listen on %s: %w", l.Address, err), p.abandon(listeners))
 		}
-		p.fronts = append(p.fronts, newHTTPFront(p, l, ln))
+		listeners = append(listeners, ln)
+	}
+	if err := p.loops.start(p); err != nil {
+		return errors.Join(err, p.abandon(listeners))
+	}
+	for i, ln := range listeners {
+		p.fronts = append(p.fronts, p.loops.front(p, p.cfg.Listen[i], ln))
 	}
 	if p.cfg.AccessLog != nil {
 		p.access = newAccessLog(p.cfg.AccessLog, p.cfg.AccessLogFormat, p.log)
@@ -104,9 +107,31 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.started = true
 	p.owned.Go(func() { p.compileLoop(p.ctx) })
 	for _, f := range p.fronts {
-		f.start()
+		if err := f.start(); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// listenerFront serves one listener.
+type listenerFront interface {
+	addr() net.Addr
+	start() error
+	// drain takes no more connections and waits for the requests in flight.
+	drain(ctx context.Context) error
+	// close closes what drain has left.
+	close() error
+}
+
+// abandon undoes a start that has failed before it served anything.
+func (p *Proxy) abandon(listeners []net.Listener) error {
+	p.metrics.unregister(p.cfg.Metrics)
+	var err error
+	for _, ln := range listeners {
+		err = errors.Join(err, ln.Close())
+	}
+	return err
 }
 
 // Addrs gives the addresses of the listeners in the order of Config.Listen,
@@ -116,7 +141,7 @@ func (p *Proxy) Addrs() []net.Addr {
 	defer p.mu.Unlock()
 	addrs := make([]net.Addr, len(p.fronts))
 	for i, f := range p.fronts {
-		addrs[i] = f.listener.Addr()
+		addrs[i] = f.addr()
 	}
 	return addrs
 }
@@ -137,6 +162,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	for _, f := range p.fronts {
 		err = errors.Join(err, f.close())
 	}
+	err = errors.Join(err, p.loops.close())
 	p.awaitHandlers()
 	p.owned.Wait()
 	p.client.Close()
@@ -151,15 +177,16 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 
 // drain waits until every front has no connection in use and no tunnel is open.
 func (p *Proxy) drain(ctx context.Context) error {
-	errs := make([]error, len(p.fronts))
+	errs := make([]error, len(p.fronts)+1)
 	var wg sync.WaitGroup
 	for i, f := range p.fronts {
 		wg.Go(func() { errs[i] = f.drain(ctx) })
 	}
+	wg.Go(func() { errs[len(p.fronts)] = p.loops.drain(ctx) })
 	wg.Wait()
 	ticker := time.NewTicker(drainPoll)
 	defer ticker.Stop()
-	for p.inFlight.Load() > 0 { // tunnels: net/http no longer knows them
+	for p.inFlight.sum() > 0 { // tunnels: net/http no longer knows them
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -177,7 +204,7 @@ const drainPoll = 5 * time.Millisecond
 func (p *Proxy) awaitHandlers() {
 	ticker := time.NewTicker(drainPoll)
 	defer ticker.Stop()
-	for p.inFlight.Load() > 0 {
+	for p.inFlight.sum() > 0 {
 		<-ticker.C
 	}
 }

@@ -34,7 +34,7 @@ func TestRealIPOfProxyProtocol(t *testing.T) {
 			if c.proxied != "" {
 				proxied = netip.MustParseAddrPort(c.proxied)
 			}
-			got, trusted := tr.resolve(netip.MustParseAddrPort(c.peer), proxied, &fields{h: c.fields})
+			got, trusted := tr.resolve(netip.MustParseAddrPort(c.peer), proxied, fromHTTP(c.fields))
 			if got.String() != c.want || trusted != c.trusted {
 				t.Errorf("got %s, trusted %t; want %s, %t", got, trusted, c.want, c.trusted)
 			}

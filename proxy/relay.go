@@ -3,14 +3,16 @@ package proxy
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/sluicegate/sluice/proxy/http1"
 	"github.com/sluicegate/sluice/proxy/plugin"
 	"github.com/sluicegate/sluice/proxy/upstream"
 )
@@ -33,14 +35,11 @@ func (x *exchange) deliver() {
 		body = x.filterBody(body, true)
 	}
 	x.proxy.headers.mark(x, time.Now())
-	h := x.Response.Header
-	if bodyAllowed(x.Response.Status) {
-		h.Set("Content-Length", strconv.Itoa(len(body)))
-	} else {
-		h.Del("Content-Length")
-		body = nil
+	length := int64(len(body))
+	if !bodyAllowed(x.Response.Status) {
+		length, body = -1, nil
 	}
-	x.sendHead()
+	x.sendHead(length)
 	if x.Request.Method == http.MethodHead {
 		return
 	}
@@ -55,9 +54,14 @@ func bodyAllowed(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
-func (x *exchange) sendHead() {
+// sendHead sends status and fields. The length is the only thing that frames
+// the body; what a service or a plugin says about it is left out.
+func (x *exchange) sendHead(length int64) {
 	x.headSent = true
-	x.front.sendHead(x.Response.Status, x.responseFields.h)
+	x.responseFields.Del("Content-Length")
+	x.responseFields.Del("Transfer-Encoding")
+	x.responseFields.Del("Connection")
+	x.front.sendHead(x.Response.Status, &x.responseFields, length)
 }
 
 // send writes a piece of the answer. The error means that the client has gone.
@@ -76,19 +80,18 @@ func (x *exchange) send(p []byte) error {
 func (x *exchange) relay(resp *upstream.Response) {
 	x.Response.Source = plugin.FromService
 	x.streaming = true
-	x.takeFields(resp.Header)
+	x.takeHeader(resp.Header)
 	x.filterHeader()
 	if x.Response.Source == plugin.FromKong { // a header filter has answered instead
 		x.deliver()
 		return
 	}
 	x.proxy.headers.mark(x, time.Now())
-	empty := x.Request.Method == http.MethodHead || !bodyAllowed(x.Response.Status)
+	empty := x.emptyAnswer()
 	if x.filtersBody && !empty {
-		x.Response.Header.Del("Content-Length")
 		resp.ContentLength = -1
 	}
-	x.sendHead()
+	x.sendHead(resp.ContentLength)
 	if empty {
 		return
 	}
@@ -98,19 +101,49 @@ func (x *exchange) relay(resp *upstream.Response) {
 	}
 	if resp.Trailer != nil {
 		if t := resp.Trailer(); len(t) > 0 {
-			x.front.sendTrailer(t)
+			x.front.sendTrailer(fromHTTP(t))
 		}
 	}
 }
 
+// emptyAnswer says whether the service's answer has no body whatever its fields
+// say.
+func (x *exchange) emptyAnswer() bool {
+	return x.Request.Method == http.MethodHead || !bodyAllowed(x.Response.Status)
+}
+
 // takeFields makes the service's fields those of the answer. Fields that
 // plugins have set in the access phase stay as they are.
-func (x *exchange) takeFields(from http.Header) {
+func (x *exchange) takeFields(from *http1.Fields) {
 	removeHopByHop(from)
-	into := x.responseFields.h
-	for name, values := range from {
-		if _, set := into[name]; !set {
-			into[name] = values
+	into := &x.responseFields
+	set := into.Len()
+	if set == 0 {
+		into.CopyFrom(from)
+		return
+	}
+	for i := range from.Len() {
+		f := from.At(i)
+		if _, next, ok := into.Next(f.Name, 0); !ok || next > set {
+			into.Add(f.Name, f.Value)
+		}
+	}
+}
+
+// takeHeader is takeFields for fields in net/http's form.
+func (x *exchange) takeHeader(h http.Header) { x.takeFields(fromHTTP(h)) }
+
+// fromHTTP gives fields from net/http's form, by name.
+func fromHTTP(h http.Header) *http1.Fields {
+	f := new(http1.Fields)
+	addHTTP(f, h)
+	return f
+}
+
+func addHTTP(f *http1.Fields, h http.Header) {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, value := range h[name] {
+			f.Add(name, value)
 		}
 	}
 }

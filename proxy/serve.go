@@ -24,31 +24,39 @@ var errClientGone = errors.New("client has gone")
 // serve takes one request through its life; DESIGN.md has it as a chart. The
 // front has filled Request (but for what begin fills), Peer and Listener.
 func (p *Proxy) serve(x *exchange) {
-	p.inFlight.Add(1)
-	defer p.inFlight.Add(-1)
+	p.inFlight.add(x.shard, 1)
+	defer p.inFlight.add(x.shard, -1)
 	defer p.finish(x) // whatever happens
 	defer x.recoverCore()
-	p.begin(x)
-	if x.rewrite() == plugin.Continue && x.findRoute() == plugin.Continue {
-		if x.access() == plugin.Continue {
-			x.forward()
-			return
-		}
+	if p.admit(x) == plugin.Continue {
+		x.forward()
+		return
 	}
 	x.answer()
 }
 
+// admit takes a request through routing and plugins. Stop: it is answered here.
+func (p *Proxy) admit(x *exchange) plugin.Verdict {
+	p.begin(x)
+	if x.rewrite() == plugin.Stop || x.findRoute() == plugin.Stop {
+		return plugin.Stop
+	}
+	return x.access()
+}
+
 // begin fills what does not depend on the front.
 func (p *Proxy) begin(x *exchange) {
-	x.Times.Started = time.Now() // net/http tells of a request when its head is complete
+	if x.Times.Started.IsZero() {
+		x.Times.Started = time.Now() // net/http tells of a request when its head is complete
+	}
 	x.snapshot = p.current.Load()
 	x.Directory = x.snapshot.directory
-	x.Request.ID = newRequestID()
+	x.Request.ID = x.newRequestID()
 	x.Request.Header, x.Response.Header = &x.requestFields, &x.responseFields
 	x.Response.Source = plugin.FromKong
-	x.requestSize = int64(len(x.Request.Method)+len(x.Request.RawPath)+len(x.Request.Query)+len("  HTTP/1.1\r\n\r\n")) + x.received.size()
+	x.requestSize = int64(len(x.Request.Method)+len(x.Request.RawPath)+len(x.Request.Query)+len("  HTTP/1.1\r\n\r\n")) + x.received.Size()
 	x.expect = strings.EqualFold(x.requestFields.Get("Expect"), "100-continue")
-	x.upgrade = prepareRequest(x.requestFields.h, x.Request.ProtoMajor)
+	x.upgrade = prepareRequest(&x.requestFields, x.Request.ProtoMajor)
 	if x.Request.Body != nil {
 		x.upgrade = "" // the bytes after a 101 must not be taken for a body
 	}
@@ -206,7 +214,7 @@ func (p *Proxy) finish(x *exchange) {
 	x.Times.Finished = time.Now()
 	x.Response.Received = x.requestSize + x.front.bodyRead()
 	if x.headSent {
-		x.Response.Sent = x.bodySent + int64(len("HTTP/1.1 200 OK\r\n\r\n")) + x.responseFields.size()
+		x.Response.Sent = x.bodySent + int64(len("HTTP/1.1 200 OK\r\n\r\n")) + x.responseFields.Size()
 	}
 	for _, in := range x.chosen {
 		if in.logger != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicegate/sluice/fsm"
@@ -52,6 +53,7 @@ type route struct {
 	counters            *routeCounters
 
 	target   upstream.Target
+	pool     atomic.Pointer[upstream.LinkPool] // of target, once it was asked for
 	timeouts upstream.Timeouts
 	retries  int
 	// hostHeader is the Host sent unless preserve_host; scheme is http or https.

@@ -25,7 +25,7 @@ type connCounts struct {
 // Stats gives the counts of now. They are taken one after the other, so under
 // load they may be off by the requests of that moment.
 func (p *Proxy) Stats() Stats {
-	active, waiting, writing := p.conns.active.Load(), p.conns.waiting.Load(), p.inFlight.Load()
+	active, waiting, writing := p.conns.active.Load(), p.conns.waiting.Load(), p.inFlight.sum()
 	return Stats{
 		ConnectionsAccepted: p.conns.accepted.Load(), ConnectionsHandled: p.conns.accepted.Load(),
 		ConnectionsActive: active, ConnectionsWaiting: waiting, ConnectionsWriting: writing,

@@ -258,7 +258,8 @@ func TestLimitsOfHeads(t *testing.T) {
 		"GET  /r HTTP/1.1\r\nHost: x\r\n\r\n":                                             400,
 		"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n":                                           400,
 		"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n":                                   405,
-		"GET http://y/r/abs HTTP/1.1\r\nHost: x\r\n\r\n":                                  200,
+		"GET http://x/r/abs HTTP/1.1\r\nHost: x\r\n\r\n":                                  200,
+		"GET http://y/r/abs HTTP/1.1\r\nHost: x\r\n\r\n":                                  400, // whose is it?
 		"GET /r HTTP/1.0\r\n\r\n":                                                         200,
 		"GET /r/a%zz HTTP/1.1\r\nHost: x\r\n\r\n":                                         400,
 		"POST /r HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab": 400,

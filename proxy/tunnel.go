@@ -20,12 +20,12 @@ import (
 func (x *exchange) tunnel(resp *upstream.Response) {
 	x.Response.Source = plugin.FromService
 	x.streaming = true
-	x.takeFields(resp.Header)
+	x.takeHeader(resp.Header)
 	x.filterHeader()
 	x.proxy.headers.mark(x, time.Now())
-	x.responseFields.h["Connection"] = []string{"Upgrade"}
-	x.responseFields.h["Upgrade"] = []string{x.upgrade}
-	client, err := x.front.upgrade(x.responseFields.h, x.route.timeouts.Read)
+	x.responseFields.Set("Connection", "Upgrade")
+	x.responseFields.Set("Upgrade", x.upgrade)
+	client, err := x.front.upgrade(&x.responseFields, x.route.timeouts.Read)
 	if err != nil {
 		x.cutAnswer(errors.Join(errClientGone, err))
 		return

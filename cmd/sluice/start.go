@@ -200,6 +200,7 @@ func (g *gateway) openProxy(ctx context.Context) error {
 		ReadHeaderTimeout: g.cfg.ClientHeaderTimeout(), IdleTimeout: g.cfg.KeepaliveTimeout(),
 		BodyTimeout: g.cfg.ClientBodyTimeout(), SendTimeout: g.cfg.SendTimeout(),
 	}
+	conf.Loops, conf.Hold = shareProcessors()
 	if hasTLS(g.cfg.ProxyListen()) {
 		source, err := g.certificates(g.cfg.ProxyCertificates())
 		if err != nil {

@@ -4,11 +4,10 @@ import (
 	"github.com/sluicegate/sluice/fsm"
 )
 
-// The request fields that tell the upstream who was found (Kong's names; they
-// are written in Go's canonical form).
+// The request fields that tell the upstream who was found (Kong's names).
 const (
-	headerConsumerID       = "X-Consumer-Id"
-	headerConsumerCustomID = "X-Consumer-Custom-Id"
+	headerConsumerID       = "X-Consumer-ID"
+	headerConsumerCustomID = "X-Consumer-Custom-ID"
 	headerConsumerUsername = "X-Consumer-Username"
 	headerCredential       = "X-Credential-Identifier"
 	headerAnonymous        = "X-Anonymous-Consumer"

@@ -1,8 +1,8 @@
 package plugin
 
 // Header is an editable view of the fields of a message head (RFC 9110,
-// section 5). Names are compared without regard to case; pass the canonical
-// form ("X-Consumer-Id"), which is the fast one.
+// section 5). Names are compared without regard to case, and sent in the
+// spelling in which they were set; look-ups are fastest in the usual spelling.
 //
 // Strings that a view gives are valid until the exchange ends: a front may
 // hand out pieces of its read buffer. Clone what is kept longer.

@@ -39,13 +39,13 @@ func (c *client) Close() {
 // Unlike nginx it does not follow a timeout or a failure on a new connection
 // once the request has left: that would do its work up to six times over.
 func (c *client) Do(ctx context.Context, req *Request) (*Response, error) {
-	if err := checkTarget(req); err != nil {
+	if err := Check(req); err != nil {
 		return nil, err
 	}
 	if req.HTTP2 {
 		return c.h2.do(ctx, req)
 	}
-	repeatable := req.Body == nil && idempotent(req.Method)
+	repeatable := req.Body == nil && Idempotent(req.Method)
 	var stale error // why a kept connection was no use
 	for failed := 0; ; {
 		if c.closed.Load() {
@@ -76,8 +76,9 @@ func (c *client) Do(ctx context.Context, req *Request) (*Response, error) {
 	}
 }
 
-// idempotent says whether doing a request twice does what doing it once does.
-func idempotent(method string) bool {
+// Idempotent says whether doing a request twice does what doing it once does
+// (RFC 9110, section 9.2.2).
+func Idempotent(method string) bool {
 	switch method {
 	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE":
 		return true
@@ -89,7 +90,7 @@ func idempotent(method string) bool {
 func (c *client) dial(ctx context.Context, req *Request) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, req.Connect)
 	defer cancel()
-	tcp, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(req.Host, strconv.Itoa(req.Port)))
+	tcp, err := dialTCP(ctx, req.Target)
 	if err != nil {
 		return nil, dialError(err, req)
 	}
@@ -104,6 +105,10 @@ func (c *client) dial(ctx context.Context, req *Request) (*conn, error) {
 	}
 	cn.setReader()
 	return cn, nil
+}
+
+func dialTCP(ctx context.Context, t Target) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(t.Host, strconv.Itoa(t.Port)))
 }
 
 func (c *client) tlsConfig(t Target) *tls.Config {

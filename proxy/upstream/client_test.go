@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/sluicegate/sluice/proxy/http1"
 	"time"
 
 	"go.uber.org/goleak"
@@ -21,15 +23,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// lines is a list of fields.
-type lines [][2]string
-
-func (l lines) All(f func(name, value string) bool) {
-	for _, line := range l {
-		if !f(line[0], line[1]) {
-			return
-		}
+// lines makes a header of names and values.
+func lines(pairs ...[2]string) *http1.Fields {
+	f := new(http1.Fields)
+	for _, p := range pairs {
+		f.Add(p[0], p[1])
 	}
+	return f
 }
 
 // service answers connections one by one with the n-th function; the last one
@@ -89,7 +89,7 @@ func newClient(t *testing.T) *client {
 
 func get(to Target) *Request {
 	return &Request{
-		Target: to, Method: "GET", URI: "/", Authority: "example.com", Header: lines{},
+		Target: to, Method: "GET", URI: "/", Authority: "example.com", Header: lines(),
 		Timeouts: Timeouts{Connect: 5 * time.Second, Write: 5 * time.Second, Read: 5 * time.Second},
 	}
 }
@@ -205,9 +205,11 @@ func TestSendsRequests(t *testing.T) {
 	}{
 		{"plain", func(*Request) {}, "GET / HTTP/1.1\r\nHost: example.com\r\nConnection: keep-alive\r\n\r\n"},
 		{"own framing", func(r *Request) {
-			r.Header = lines{{"Host", "evil"}, {"content-length", "7"}, {"Transfer-Encoding", "chunked"}, {"Connection", "close"}, {"A", "b"}}
+			r.Header = lines([2]string{"Host", "evil"}, [2]string{"content-length", "7"}, [2]string{"Transfer-Encoding", "chunked"}, [2]string{"Connection", "close"}, [2]string{"A", "b"})
 		}, "GET / HTTP/1.1\r\nHost: example.com\r\nConnection: keep-alive\r\nA: b\r\n\r\n"},
-		{"no second line", func(r *Request) { r.Header = lines{{"A", "b\r\nC: d"}, {"E f", "g"}, {"", "h"}} },
+		{"no second line", func(r *Request) {
+			r.Header = lines([2]string{"A", "b\r\nC: d"}, [2]string{"E f", "g"}, [2]string{"", "h"})
+		},
 			"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: keep-alive\r\nA: b  C: d\r\n\r\n"},
 		{"empty body", func(r *Request) { r.Method = "POST" },
 			"POST / HTTP/1.1\r\nHost: example.com\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n"},

@@ -129,12 +129,11 @@ func (h *h2) request(ctx context.Context, req *Request, w *watch) (*http.Request
 		scheme = "https"
 	}
 	header := http.Header{}
-	req.Header.All(func(name, value string) bool {
-		if !isFraming(name) {
-			header.Add(name, value)
+	for i := range req.Header.Len() {
+		if f := req.Header.At(i); !isFraming(f.Name) {
+			header.Add(f.Name, f.Value)
 		}
-		return true
-	})
+	}
 	if len(header["User-Agent"]) == 0 {
 		header["User-Agent"] = []string{""} // or else net/http names itself
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sluicegate/sluice/proxy/http1"
 )
 
 // noTime as deadline means none.
@@ -17,8 +19,9 @@ var heads = sync.Pool{New: func() any { b := make([]byte, 0, bufferSize); return
 // maxPooledHead keeps a rare large request from staying in memory.
 const maxPooledHead = 4 * bufferSize
 
-// checkTarget refuses what would break the framing of the request line.
-func checkTarget(req *Request) error {
+// Check refuses what would break the framing of the request line, with
+// ErrRequest.
+func Check(req *Request) error {
 	if req.URI == "" || req.URI[0] != '/' {
 		return fmt.Errorf("%w: target %q does not begin with a slash", ErrRequest, req.URI)
 	}
@@ -35,7 +38,7 @@ func checkTarget(req *Request) error {
 // writeHead sends the head of a request, with its body when that is whole.
 func (c *client) writeHead(cn *conn, req *Request) error {
 	buf := heads.Get().(*[]byte)
-	b := appendHead((*buf)[:0], req)
+	b := AppendHead((*buf)[:0], req)
 	together := len(req.Whole) <= maxPooledHead-len(b)
 	if together {
 		b = append(b, req.Whole...)
@@ -51,25 +54,28 @@ func (c *client) writeHead(cn *conn, req *Request) error {
 	return err
 }
 
-func appendHead(b []byte, req *Request) []byte {
-	b = append(b, req.Method...)
-	b = append(b, ' ')
-	b = append(b, req.URI...)
-	b = append(b, " HTTP/1.1\r\n"...)
-	b = appendField(b, "Host", req.Authority)
+// AppendHead appends the head of a request as it goes to a service that speaks
+// HTTP/1.1.
+func AppendHead(b []byte, req *Request) []byte {
+	b = http1.AppendRequestLine(b, req.Method, req.URI)
+	b = http1.AppendField(b, "Host", req.Authority)
 	if req.Upgrade != "" {
 		b = append(b, "Connection: keep-alive, Upgrade\r\n"...)
-		b = appendField(b, "Upgrade", req.Upgrade)
+		b = http1.AppendField(b, "Upgrade", req.Upgrade)
 	} else {
 		b = append(b, "Connection: keep-alive\r\n"...)
 	}
 	if req.Header != nil {
-		req.Header.All(func(name, value string) bool {
-			if !isFraming(name) {
-				b = appendField(b, name, value)
+		for i := range req.Header.Len() {
+			f := req.Header.At(i)
+			if !isFraming(f.Name) {
+				// It was parsed or set with care: see http1.Fields.
+				b = append(b, f.Name...)
+				b = append(b, ": "...)
+				b = append(b, f.Value...)
+				b = append(b, "\r\n"...)
 			}
-			return true
-		})
+		}
 	}
 	b = appendFraming(b, req)
 	return append(b, "\r\n"...)
@@ -97,7 +103,7 @@ func appendLength(b []byte, n int64) []byte {
 	return append(b, "\r\n"...)
 }
 
-// isFraming says whether a field is one that appendHead writes itself.
+// isFraming says whether a field is one that AppendHead writes itself.
 func isFraming(name string) bool {
 	switch len(name) {
 	case len("Host"):
@@ -112,36 +118,4 @@ func isFraming(name string) bool {
 		return strings.EqualFold(name, "Transfer-Encoding")
 	}
 	return false
-}
-
-// appendField writes a field line. A field with a name that is no token is
-// left out, and control characters in a value become spaces: a plugin must not
-// be able to start another line.
-func appendField(b []byte, name, value string) []byte {
-	if !isToken(name) {
-		return b
-	}
-	b = append(b, name...)
-	b = append(b, ": "...)
-	for i := range len(value) {
-		if c := value[i]; (c < ' ' && c != '\t') || c == 0x7f {
-			b = append(b, ' ')
-		} else {
-			b = append(b, c)
-		}
-	}
-	return append(b, "\r\n"...)
-}
-
-// isToken checks a field name (RFC 9110, section 5.6.2).
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
-		digit := '0' <= c && c <= '9'
-		if !letter && !digit && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
 }

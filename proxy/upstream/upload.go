@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+
+	"github.com/sluicegate/sluice/proxy/http1"
 )
 
 // upload streams a request's body to the service while the answer may already
@@ -137,7 +139,7 @@ func appendTrailer(b []byte, req *Request) []byte {
 	if req.Trailer != nil {
 		for name, values := range req.Trailer() {
 			for _, value := range values {
-				b = appendField(b, name, value)
+				b = http1.AppendField(b, name, value)
 			}
 		}
 	}

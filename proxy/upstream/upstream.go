@@ -17,6 +17,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/sluicegate/sluice/proxy/http1"
 )
 
 // Errors of Do, found with errors.Is. What is none of them is a service that
@@ -71,12 +73,6 @@ type Timeouts struct {
 	Connect, Write, Read time.Duration
 }
 
-// Fields are the header fields of a request. Host, Connection, Content-Length
-// and Transfer-Encoding among them are not sent: framing is decided here.
-type Fields interface {
-	All(f func(name, value string) bool)
-}
-
 // Request is one request to a service.
 type Request struct {
 	Target
@@ -90,7 +86,9 @@ type Request struct {
 	URI string
 	// Authority is the Host field.
 	Authority string
-	Header    Fields
+	// Header are the fields. Host, Connection, Upgrade, Content-Length and
+	// Transfer-Encoding among them are not sent: framing is decided here.
+	Header *http1.Fields
 	// Body streams the request's body, nil for none; ContentLength is -1 when
 	// it is not known. Whole, when not nil, is a body that was read already and
 	// goes with the head; Body is nil then.

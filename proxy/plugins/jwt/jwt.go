@@ -84,8 +84,8 @@ func New(env *plugin.Env, in *plugin.Instance) (any, error) {
 		p.HeaderNames[i] = textproto.CanonicalMIMEHeaderKey(header)
 	}
 	p.keys = env.Shared(name, func() any { return newKeyCache() }).(*keyCache)
-	p.challenge = plugin.Field{Name: "Www-Authenticate", Value: "Bearer"}
-	p.invalid = plugin.Field{Name: "Www-Authenticate", Value: `Bearer error="invalid_token"`}
+	p.challenge = plugin.Field{Name: "WWW-Authenticate", Value: "Bearer"}
+	p.invalid = plugin.Field{Name: "WWW-Authenticate", Value: `Bearer error="invalid_token"`}
 	if p.Realm != "" {
 		p.challenge.Value = `Bearer realm="` + p.Realm + `"`
 		p.invalid.Value = p.challenge.Value + `, error="invalid_token"`

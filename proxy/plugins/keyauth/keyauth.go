@@ -94,7 +94,7 @@ func New(_ *plugin.Env, in *plugin.Instance) (any, error) {
 		}
 		p.names = append(p.names, k)
 	}
-	p.challenge = plugin.Field{Name: "Www-Authenticate", Value: "Key"}
+	p.challenge = plugin.Field{Name: "WWW-Authenticate", Value: "Key"}
 	if p.Realm != "" {
 		p.challenge.Value = `Key realm="` + p.Realm + `"`
 	}

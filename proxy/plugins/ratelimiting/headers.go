@@ -21,8 +21,8 @@ type window struct {
 func newWindow(p limiter.Period, limit float64) window {
 	title := [limiter.Periods]string{"Second", "Minute", "Hour", "Day", "Month", "Year"}[p]
 	return window{
-		limitName:     "X-Ratelimit-Limit-" + title,
-		remainingName: "X-Ratelimit-Remaining-" + title,
+		limitName:     "X-RateLimit-Limit-" + title,
+		remainingName: "X-RateLimit-Remaining-" + title,
 		limitText:     strconv.FormatFloat(limit, 'f', -1, 64),
 		excess:        float64(roundUp(limit)) - limit,
 	}
@@ -48,9 +48,9 @@ func (p *Plugin) describe(h plugin.Header, d *limiter.Decision) {
 		return
 	}
 	reset := p.numbers.text(max(1, d.Reset[tightest]))
-	h.Set("Ratelimit-Limit", p.windows[tightest].limitText)
-	h.Set("Ratelimit-Remaining", p.remaining(tightest, d))
-	h.Set("Ratelimit-Reset", reset)
+	h.Set("RateLimit-Limit", p.windows[tightest].limitText)
+	h.Set("RateLimit-Remaining", p.remaining(tightest, d))
+	h.Set("RateLimit-Reset", reset)
 	if !d.Admitted {
 		h.Set("Retry-After", reset)
 	}

@@ -35,11 +35,11 @@ type answer struct {
 }
 
 // answerOf gives the rate limit fields without their common words:
-// "X-Ratelimit-Limit-Minute" is "limit-minute", "Ratelimit-Reset" is "reset".
+// "X-RateLimit-Limit-Minute" is "limit-minute", "RateLimit-Reset" is "reset".
 func answerOf(ex *plugin.Exchange) answer {
 	a := answer{ex.Response.Status, map[string]string{}}
 	ex.Response.Header.All(func(name, value string) bool {
-		switch short, ours := strings.CutPrefix(strings.TrimPrefix(name, "X-"), "Ratelimit-"); {
+		switch short, ours := strings.CutPrefix(strings.TrimPrefix(name, "X-"), "RateLimit-"); {
 		case ours:
 			a.Header[strings.ToLower(short)] = value
 		case name == "Retry-After":

@@ -1,0 +1,224 @@
+package evloop
+
+import (
+	"fmt"
+	"io"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+)
+
+// What a connection is ready for, as far as its loop has been told.
+const (
+	readable uint32 = 1 << iota
+	writable
+	hungUp // the peer has closed its direction, or all of it
+	broken
+	cut
+)
+
+// Conn is a non-blocking socket in a loop. Its methods but Cut belong to the
+// owner of the task that it is bound to. A Conn is for one socket: it must not
+// be bound a second time.
+type Conn struct {
+	fd    int
+	id    uint32 // tells this use of the descriptor from others
+	loop  *Loop
+	ready atomic.Uint32
+	task  atomic.Pointer[Task]
+}
+
+// ids are given to connections in turn; an event of one that was closed is
+// told from those of its successor.
+var ids atomic.Uint32
+
+const (
+	edges  = (syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | -syscall.EPOLLET) & 0xffffffff
+	levels = syscall.EPOLLIN
+)
+
+// Bind puts a socket, which must be in non-blocking mode, into the loop of a
+// task, whose handler may run at once and for each event from now on. After an
+// error the descriptor is still the caller's.
+func (c *Conn) Bind(fd int, t *Task) error { return c.bind(fd, t, edges) }
+
+func (c *Conn) bind(fd int, t *Task, events uint32) error {
+	c.fd, c.loop, c.id = fd, t.loop, ids.Add(1)
+	c.ready.Store(readable | writable) // to be tried
+	c.task.Store(t)
+	// From here on the connection may be in use elsewhere: nothing of it is
+	// looked at any more.
+	id := c.id
+	if err := t.loop.group.table.put(fd, c); err != nil {
+		return err
+	}
+	if err := t.loop.control(syscall.EPOLL_CTL_ADD, fd, id, events); err != nil {
+		t.loop.group.table.drop(fd, c)
+		return err
+	}
+	return nil
+}
+
+// Attach makes the events of the connection those of another task of the same
+// loop. For the owner of both.
+func (c *Conn) Attach(t *Task) { c.task.Store(t) }
+
+// happened notes events. It gives the task if the caller has to run it.
+func (c *Conn) happened(events uint32) *Task {
+	var bits uint32
+	if events&syscall.EPOLLIN != 0 {
+		bits |= readable
+	}
+	if events&syscall.EPOLLOUT != 0 {
+		bits |= writable
+	}
+	if events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP) != 0 {
+		bits |= hungUp | readable
+	}
+	if events&(syscall.EPOLLERR|syscall.EPOLLHUP) != 0 {
+		bits |= broken | hungUp | readable | writable
+	}
+	c.ready.Or(bits)
+	t := c.task.Load()
+	if t != nil && t.nudge() {
+		return t
+	}
+	return nil
+}
+
+// Read reads what is there. ErrAgain: nothing is, for the moment. io.EOF: the
+// peer has closed its direction.
+func (c *Conn) Read(p []byte) (int, error) {
+	ready := c.ready.Load()
+	switch {
+	case ready&cut != 0:
+		return 0, ErrCut
+	case ready&readable == 0:
+		return 0, ErrAgain
+	case len(p) == 0:
+		return 0, nil
+	}
+	for {
+		// Forgotten before it is tried: an event that comes meanwhile counts.
+		c.ready.And(^readable)
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(c.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+		switch {
+		case errno == syscall.EAGAIN:
+			return 0, ErrAgain
+		case errno == syscall.EINTR:
+			continue
+		case errno != 0:
+			return 0, fmt.Errorf("read: %w", errno)
+		case n == 0:
+			return 0, io.EOF
+		case int(n) == len(p), c.ready.Load()&hungUp != 0:
+			c.ready.Or(readable) // there may be more, and no event for it
+		}
+		return int(n), nil
+	}
+}
+
+// Write writes what there is room for. ErrAgain comes with less than all of p.
+func (c *Conn) Write(p []byte) (int, error) {
+	total := 0
+	for total < len(p) {
+		ready := c.ready.Load()
+		switch {
+		case ready&cut != 0:
+			return total, ErrCut
+		case ready&writable == 0:
+			return total, ErrAgain
+		}
+		c.ready.And(^writable)
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(c.fd), uintptr(unsafe.Pointer(&p[total])), uintptr(len(p)-total))
+		switch errno {
+		case 0:
+			total += int(n)
+			c.ready.Or(writable) // a full buffer shows at the next try
+		case syscall.EAGAIN:
+			return total, ErrAgain
+		case syscall.EINTR:
+			c.ready.Or(writable)
+		default:
+			return total, fmt.Errorf("write: %w", errno)
+		}
+	}
+	return total, nil
+}
+
+// Readable says whether Read may give something other than ErrAgain.
+func (c *Conn) Readable() bool { return c.ready.Load()&(readable|cut) != 0 }
+
+// HungUp says whether the peer is known to have closed its direction of the
+// connection, or all of it. What it has sent before may still be unread. Safe
+// for concurrent use.
+func (c *Conn) HungUp() bool { return c.ready.Load()&(hungUp|cut) != 0 }
+
+// IsCut says whether Cut was called. Safe for concurrent use.
+func (c *Conn) IsCut() bool { return c.ready.Load()&cut != 0 }
+
+// Silent says whether the peer has neither sent anything nor closed. It asks
+// the kernel.
+func (c *Conn) Silent() bool {
+	var b [1]byte
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&b[0])), 1,
+		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+	return errno == syscall.EAGAIN || errno == syscall.EINTR
+}
+
+// CloseWrite tells the peer that nothing more follows.
+func (c *Conn) CloseWrite() error {
+	if err := syscall.Shutdown(c.fd, syscall.SHUT_WR); err != nil {
+		return fmt.Errorf("shutdown: %w", err)
+	}
+	return nil
+}
+
+// Cut makes every further Read and Write fail with ErrCut and runs the task, so
+// that its owner closes the connection. Safe for concurrent use.
+func (c *Conn) Cut() {
+	c.ready.Or(cut)
+	if t := c.task.Load(); t != nil {
+		t.Poke()
+	}
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error {
+	fd := c.Release()
+	if fd < 0 {
+		return nil
+	}
+	if err := syscall.Close(fd); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	return nil
+}
+
+// Reset makes a Close answer with a reset instead of an orderly end, so that the
+// peer sees that something is missing. It also frees the socket at once.
+func (c *Conn) Reset() {
+	// A socket that is broken already needs no reset.
+	_ = syscall.SetsockoptLinger(c.fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
+}
+
+// Release takes the socket out of its loop and gives it to the caller; -1 if
+// that was done before. No event runs the task on its account any more.
+func (c *Conn) Release() int {
+	if c.loop == nil {
+		return -1
+	}
+	fd := c.fd
+	c.loop.group.table.drop(fd, c)
+	// A descriptor that is closed next would leave by itself, but not one that
+	// is duplicated. The errors possible here mean that it is out already.
+	_ = syscall.EpollCtl(c.loop.fd, syscall.EPOLL_CTL_DEL, fd, nil)
+	c.loop, c.fd = nil, -1
+	return fd
+}
+
+// Task gives the task that the connection is bound to. Safe for concurrent use.
+func (c *Conn) Task() *Task { return c.task.Load() }
+
+// FD is the descriptor, for socket options.
+func (c *Conn) FD() int { return c.fd }

@@ -1,0 +1,135 @@
+package evloop
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Errors of connections and loops, found with errors.Is.
+var (
+	// ErrAgain: the operation would have to wait. Nothing was read or written
+	// but what the call says.
+	ErrAgain error = againError{}
+	// ErrCut: Cut was called.
+	ErrCut = errors.New("connection is cut")
+	// ErrClosed: the connection or the group is closed.
+	ErrClosed = errors.New("closed")
+)
+
+// Config is what a group is made of.
+type Config struct {
+	// Loops is how many loops run, at least 1.
+	Loops int
+	// Hold is how long a loop without events keeps its processor before it
+	// gives it back to the runtime: waiting in the kernel directly makes a wake-up
+	// a quarter cheaper. Other goroutines need processors of their own then:
+	// with Hold above 0, GOMAXPROCS has to be larger than Loops. Default 0.
+	Hold time.Duration
+	// Failed is told of a loop that cannot go on (epoll itself fails); may be
+	// nil.
+	Failed func(error)
+}
+
+// Group is a set of loops with a common clock. Safe for concurrent use.
+type Group struct {
+	cfg    Config
+	start  time.Time
+	loops  []*Loop
+	table  table
+	next   atomic.Uint32
+	owned  sync.WaitGroup
+	closed atomic.Bool
+	stop   chan struct{}
+}
+
+// New makes a group and starts its loops. Its owner closes it.
+func New(cfg Config) (*Group, error) {
+	if cfg.Loops < 1 {
+		return nil, fmt.Errorf("a group needs a loop, not %d", cfg.Loops)
+	}
+	g := &Group{cfg: cfg, start: time.Now().Add(-time.Second), stop: make(chan struct{})}
+	for i := range cfg.Loops {
+		l, err := newLoop(g, i)
+		if err != nil {
+			for _, l := range g.loops {
+				err = errors.Join(err, l.close())
+			}
+			return nil, err
+		}
+		g.loops = append(g.loops, l)
+	}
+	for _, l := range g.loops {
+		g.owned.Go(func() { l.run(0) })
+	}
+	g.owned.Go(g.watchLoops)
+	return g, nil
+}
+
+// Now is the time on the group's clock.
+func (g *Group) Now() Time { return Time(time.Since(g.start)) }
+
+// Loops gives the loops, in a fixed order.
+func (g *Group) Loops() []*Loop { return g.loops }
+
+// Pick gives the loop whose turn it is.
+func (g *Group) Pick() *Loop { return g.loops[g.next.Add(1)%uint32(len(g.loops))] }
+
+// Each calls f with every open connection, in no order; connections that come
+// or go meanwhile may be missed. f must not wait.
+func (g *Group) Each(f func(*Conn)) { g.table.each(f) }
+
+// Close stops the loops. Every connection has to be closed before; tasks that
+// are still detached are not waited for.
+func (g *Group) Close() error {
+	if g.closed.Swap(true) {
+		return nil
+	}
+	close(g.stop)
+	for _, l := range g.loops {
+		l.interrupt()
+	}
+	g.owned.Wait()
+	var err error
+	for _, l := range g.loops {
+		err = errors.Join(err, l.close())
+	}
+	return err
+}
+
+// The watchdog looks at the loops this often; less and less often while all of
+// them sleep.
+const (
+	watchEvery  = 20 * time.Millisecond
+	watchAtMost = 640 * time.Millisecond
+)
+
+// watchLoops takes a loop away from a handler that keeps it: one that waits
+// without Detach would otherwise stop every connection of its loop.
+func (g *Group) watchLoops() {
+	seen := make([]uint64, len(g.loops))
+	every := watchEvery
+	t := time.NewTimer(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-g.stop:
+			return
+		case <-t.C:
+		}
+		every = min(2*every, watchAtMost)
+		for i, l := range g.loops {
+			turn, busy := l.turn()
+			if turn != seen[i] || busy {
+				every = watchEvery
+			}
+			if busy && turn == seen[i] {
+				l.takeAway()
+			}
+			seen[i] = turn
+		}
+		t.Reset(every)
+	}
+}

@@ -1,0 +1,284 @@
+package evloop
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// maxEvents is how many events one look at the kernel gives.
+const maxEvents = 256
+
+// Loop waits for the events of its connections and runs their tasks. At any
+// time one goroutine leads it; lead changes hands when a handler detaches.
+type Loop struct {
+	group *Group
+	index int
+	fd    int
+	file  *os.File // the same descriptor, for the runtime's poller
+	raw   syscall.RawConn
+	look  func(fd uintptr) bool
+
+	// lead is the leader's term shifted by one, and in the lowest bit whether
+	// it is in a handler. A new term begins by changing it from there.
+	lead atomic.Uint64
+	// turns counts the events that were dealt with, for the watchdog.
+	turns atomic.Uint64
+	// spawned says that a goroutine was made ready on this processor, which
+	// should not wait for the loop to give it up.
+	spawned atomic.Bool
+
+	// The rest belongs to the leader.
+	events  [maxEvents]syscall.EpollEvent
+	at, n   int
+	looked  error // why look failed
+	expired []*Task
+	wheel   wheel
+
+	// until is how long the loop sleeps in the runtime's poller, 0 if it does
+	// not; alarm is the deadline that the poller has been given. Guarded by
+	// wheel.mu.
+	until, alarm Time
+}
+
+func newLoop(g *Group, index int) (*Loop, error) {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	// A descriptor in non-blocking mode is one that os.File waits for in the
+	// runtime's poller: an epoll set can be waited for like a socket.
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		return nil, errors.Join(fmt.Errorf("epoll: %w", err), syscall.Close(fd))
+	}
+	l := &Loop{group: g, index: index, fd: fd, file: os.NewFile(uintptr(fd), "epoll")}
+	if l.raw, err = l.file.SyscallConn(); err == nil {
+		err = l.file.SetReadDeadline(time.Time{}) // fails if the runtime cannot poll it
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("epoll: %w", err), l.file.Close())
+	}
+	l.look = l.lookAgain
+	l.wheel.init(g.Now())
+	return l, nil
+}
+
+// Index is the loop's place in Group.Loops.
+func (l *Loop) Index() int { return l.index }
+
+func (l *Loop) close() error {
+	if err := l.file.Close(); err != nil {
+		return fmt.Errorf("close epoll: %w", err)
+	}
+	return nil
+}
+
+// run leads the loop for one term, which ends when the loop is stopped or a
+// handler has detached.
+func (l *Loop) run(term uint32) {
+	free := uint64(term) << 1
+	for {
+		if l.at == l.n {
+			if err := l.wait(); err != nil {
+				if !l.group.closed.Load() && l.group.cfg.Failed != nil {
+					l.group.cfg.Failed(err)
+				}
+				return
+			}
+			if !l.expire(term, free) {
+				return
+			}
+			continue
+		}
+		e := &l.events[l.at]
+		l.at++
+		c := l.group.table.find(int(e.Fd), uint32(e.Pad))
+		if c == nil {
+			continue // closed meanwhile
+		}
+		if t := c.happened(e.Events); t != nil && !l.handle(t, term, free) {
+			return
+		}
+	}
+}
+
+// handle runs a task that is owned by the caller. False means that the loop has
+// another leader now.
+func (l *Loop) handle(t *Task, term uint32, free uint64) bool {
+	l.lead.Store(free | 1)
+	l.turns.Add(1)
+	t.runInline(term)
+	return l.lead.CompareAndSwap(free|1, free)
+}
+
+// expire runs the tasks whose deadlines have passed.
+func (l *Loop) expire(term uint32, free uint64) bool {
+	now := l.group.Now()
+	if len(l.expired) == 0 && int64(now)>>tickShift == l.wheel.cursor {
+		return true
+	}
+	l.expired = l.wheel.advance(now, l.expired)
+	for len(l.expired) > 0 {
+		last := len(l.expired) - 1
+		t := l.expired[last]
+		l.expired[last] = nil
+		l.expired = l.expired[:last]
+		if t.nudge() && !l.handle(t, term, free) {
+			return false // the next leader goes on with the rest
+		}
+	}
+	return true
+}
+
+// resign ends a term from within a handler; a new goroutine leads on.
+func (l *Loop) resign(term uint32) {
+	if l.lead.CompareAndSwap(uint64(term)<<1|1, uint64(term+1)<<1) {
+		l.spawned.Store(true)
+		l.group.owned.Go(func() { l.run(term + 1) })
+	}
+}
+
+// turn gives what the watchdog looks at.
+func (l *Loop) turn() (turns uint64, busy bool) {
+	turns = l.turns.Load()
+	return turns, l.lead.Load()&1 == 1
+}
+
+// takeAway is resign for a handler that does not do so itself.
+func (l *Loop) takeAway() {
+	if lead := l.lead.Load(); lead&1 == 1 {
+		l.resign(uint32(lead >> 1))
+	}
+}
+
+// wait returns when there are events, a deadline may have passed, or the loop
+// is interrupted. An error ends the loop.
+func (l *Loop) wait() error {
+	l.at, l.n = 0, 0
+	if l.group.closed.Load() {
+		return ErrClosed
+	}
+	hold := l.group.cfg.Hold
+	if hold > 0 && !l.spawned.Load() {
+		if pause := time.Duration(l.next() - l.group.Now()); pause < hold {
+			hold = max(0, pause)
+		}
+		err := l.poll(int((hold + time.Millisecond - 1) / time.Millisecond))
+		if err != nil || l.n > 0 || hold < l.group.cfg.Hold {
+			return err
+		}
+	}
+	if l.spawned.Load() {
+		l.spawned.Store(false)
+		runtime.Gosched()
+	}
+	return l.sleep()
+}
+
+// poll asks the kernel for events, waiting for some milliseconds at most. The
+// runtime is not told, so that it does not take the processor away: with
+// syscall.Syscall every wait of a quarter of a millisecond would cost a change
+// of threads.
+func (l *Loop) poll(ms int) error {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.fd),
+		uintptr(unsafe.Pointer(&l.events)), maxEvents, uintptr(ms), 0, 0)
+	switch errno {
+	case 0:
+		l.n = int(n)
+	case syscall.EINTR: // the runtime wants this goroutine to stop for a moment
+	default:
+		return fmt.Errorf("epoll_wait: %w", errno)
+	}
+	return nil
+}
+
+// sleep waits in the runtime's poller, which gives up the processor.
+func (l *Loop) sleep() error {
+	l.wheel.mu.Lock()
+	l.until = l.wheel.next()
+	// Under the lock, so that whoever arms an earlier timer moves it after this.
+	err := l.setAlarm(l.until)
+	l.wheel.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("wait for epoll: %w", err)
+	}
+	l.looked = nil
+	err = l.raw.Read(l.look)
+	l.wheel.mu.Lock()
+	l.until = 0
+	l.wheel.mu.Unlock()
+	switch {
+	case l.looked != nil:
+		return l.looked
+	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("wait for epoll: %w", err)
+	}
+	return nil
+}
+
+// setAlarm ends the sleep at a time; the lock is held.
+func (l *Loop) setAlarm(at Time) error {
+	if at == l.alarm {
+		return nil
+	}
+	l.alarm = at
+	deadline := time.Time{}
+	if at != never {
+		deadline = l.group.start.Add(time.Duration(at))
+	}
+	return l.file.SetReadDeadline(deadline)
+}
+
+// lookAgain is called by the runtime's poller; false waits on.
+func (l *Loop) lookAgain(uintptr) bool {
+	l.looked = l.poll(0)
+	return l.looked != nil || l.n > 0 || l.group.closed.Load()
+}
+
+// control changes what the kernel tells of a descriptor.
+func (l *Loop) control(op, fd int, id, events uint32) error {
+	e := syscall.EpollEvent{Events: events, Fd: int32(fd), Pad: int32(id)}
+	if err := syscall.EpollCtl(l.fd, op, fd, &e); err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+// next gives the time of the loop's next timer.
+func (l *Loop) next() Time {
+	l.wheel.mu.Lock()
+	defer l.wheel.mu.Unlock()
+	return l.wheel.next()
+}
+
+func (l *Loop) arm(t *timer, at Time) {
+	l.wheel.mu.Lock()
+	defer l.wheel.mu.Unlock()
+	l.wheel.arm(t, at)
+	if l.until != 0 && at < l.until {
+		l.interruptLocked()
+	}
+}
+
+func (l *Loop) disarm(t *timer) {
+	l.wheel.mu.Lock()
+	defer l.wheel.mu.Unlock()
+	l.wheel.remove(t)
+}
+
+// interrupt makes a sleeping loop look at its timers and whether it is closed.
+func (l *Loop) interrupt() {
+	l.wheel.mu.Lock()
+	defer l.wheel.mu.Unlock()
+	l.interruptLocked()
+}
+
+func (l *Loop) interruptLocked() {
+	// A closed file is a loop that has ended.
+	_ = l.setAlarm(1)
+}

@@ -1,0 +1,365 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/sluicegate/sluice/internal/evloop"
+	"github.com/sluicegate/sluice/proxy/http1"
+	"github.com/sluicegate/sluice/proxy/plugin"
+	"github.com/sluicegate/sluice/proxy/upstream"
+)
+
+// download is the way of the answer from the service.
+type download struct {
+	// buf is filled up to n and read up to at. The head stays at its beginning
+	// up to the end of the exchange: fields lie in it.
+	buf      *[downloadSize]byte
+	head     int
+	at, n    int
+	resp     http1.Response
+	framing  http1.Framing
+	chunks   http1.Chunked
+	left     int64
+	interims int
+	// relaying says that the head of the answer has gone to the client's buffer,
+	// ended that all of the body has been read, marked that its end is in the
+	// client's buffer.
+	relaying, ended, marked bool
+	// chunked: the client gets chunks. opened says that one waits for its end.
+	chunked, opened bool
+}
+
+const (
+	downloadSize = 64 << 10
+	// together is how much of a body is copied behind what goes before it, so
+	// that both leave in one piece.
+	together    = 4 << 10
+	maxInterims = 8 // 1xx answers before the final one
+)
+
+var downloads = sync.Pool{New: func() any { return new([downloadSize]byte) }}
+
+func (d *download) reset() {
+	d.release()
+	if d.framing.Chunked {
+		d.chunks.Reset()
+	}
+	d.resp.Reset()
+	*d = download{resp: d.resp, chunks: d.chunks}
+}
+
+func (d *download) release() {
+	if d.buf != nil {
+		downloads.Put(d.buf)
+		d.buf = nil
+	}
+}
+
+// pumpDown moves what can be moved of the answer. True means that something has
+// moved.
+func (x *h1) pumpDown() bool {
+	if x.down.relaying {
+		return x.relayBytes()
+	}
+	return x.readAnswer()
+}
+
+// fill reads more from the service behind the head. ErrAgain begins the wait for
+// it.
+func (x *h1) fill() error {
+	d := &x.down
+	if d.buf == nil {
+		if !x.link.Readable() {
+			return evloop.ErrAgain
+		}
+		d.buf = downloads.Get().(*[downloadSize]byte)
+	}
+	switch {
+	case d.at == d.n:
+		d.at, d.n = d.head, d.head
+	case d.n == len(d.buf): // interim answers are in the way
+		d.at, d.n = 0, copy(d.buf[:], d.buf[d.at:])
+	}
+	n, err := x.link.Read(d.buf[d.n:])
+	if n > 0 {
+		d.n += n
+		x.arrived(waitLinkRead)
+		return nil
+	}
+	return err
+}
+
+// readAnswer reads up to the head of the final answer.
+func (x *h1) readAnswer() (moved bool) {
+	d := &x.down
+	for {
+		err := x.fill()
+		switch {
+		case err == evloop.ErrAgain:
+			if x.up.done {
+				x.wait(waitLinkRead, x.outgoing.Timeouts.Read)
+			}
+			x.flushOut() // interim answers
+			return moved
+		case err != nil:
+			x.answerFailed(err)
+			return true
+		}
+		moved = true
+		for d.at < d.n {
+			n, err := d.resp.Parse(d.buf[d.at:d.n], http1.Limits{Bytes: downloadSize - 1})
+			if err != nil {
+				x.answerInvalid(err)
+				return true
+			}
+			if n == 0 {
+				break
+			}
+			d.at += n
+			if !x.takeHead() {
+				return true
+			}
+		}
+	}
+}
+
+// answerFailed is for a connection that ends before the answer.
+func (x *h1) answerFailed(err error) {
+	if x.down.n > 0 { // it had begun
+		x.fail(fmt.Errorf("upstream closed the connection in the head of its answer: %w", err))
+		return
+	}
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("upstream closed the connection before it answered: %w", io.ErrUnexpectedEOF)
+	}
+	x.linkFailed(err)
+}
+
+func (x *h1) answerInvalid(err error) { x.fail(fmt.Errorf("%w: %w", upstream.ErrInvalid, err)) }
+
+// takeHead deals with a head. True means that the final one is still to come.
+func (x *h1) takeHead() bool {
+	d := &x.down
+	status := d.resp.Status
+	framing, err := d.resp.Framing(x.outgoing.Method)
+	if err != nil {
+		x.answerInvalid(err)
+		return false
+	}
+	switch {
+	case status == http.StatusSwitchingProtocols && x.outgoing.Upgrade != "":
+		x.answered()
+		x.beginTunnel()
+		return false
+	case status == http.StatusSwitchingProtocols:
+		x.answerInvalid(errors.New("it switches protocols unasked"))
+		return false
+	case status < 200:
+		if d.interims++; d.interims > maxInterims {
+			x.answerInvalid(fmt.Errorf("more than %d interim answers", maxInterims))
+			return false
+		}
+		if status == http.StatusContinue {
+			x.arrived(waitContinue)
+			x.up.started = !x.up.ended
+		} else {
+			x.exchange.front.interim(status, &d.resp.Fields)
+		}
+		d.resp.Reset()
+		return true
+	}
+	d.framing = framing
+	d.head = d.at
+	x.answered()
+	x.beginRelay()
+	return false
+}
+
+func (x *h1) answered() {
+	x.Times.UpstreamAnswered = time.Now()
+	x.Response.Status, x.Response.UpstreamStatus = x.down.resp.Status, x.down.resp.Status
+}
+
+// beginRelay takes the head of the answer through the plugins to the client.
+func (x *h1) beginRelay() {
+	d := &x.down
+	x.Response.Source = plugin.FromService
+	x.exchange.streaming = true
+	x.takeFields(&d.resp.Fields)
+	x.filterHeader()
+	if x.Response.Source == plugin.FromKong { // a header filter has answered instead
+		x.dropLink()
+		x.deliver()
+		x.c.state = connAnswer
+		return
+	}
+	x.proxy.headers.mark(&x.exchange, time.Now())
+	length := d.framing.Length
+	empty := d.framing.NoBody || x.emptyAnswer()
+	switch {
+	case empty:
+		d.ended, d.marked = true, true
+	case x.filtersBody:
+		length = -1
+	}
+	d.left = d.framing.Length
+	d.relaying = true
+	x.sendHead(length)
+}
+
+// relayBytes moves what can be moved of the body.
+func (x *h1) relayBytes() (moved bool) {
+	d := &x.down
+	for {
+		if !x.flushOut() {
+			return moved
+		}
+		switch {
+		case d.marked:
+			x.relayed()
+			return true
+		case d.ended:
+			x.frameEnd()
+			moved = true
+			continue
+		}
+		if d.at == d.n && !d.emptyLeft() {
+			err := x.fill()
+			switch {
+			case err == evloop.ErrAgain:
+				x.wait(waitLinkRead, x.outgoing.Timeouts.Read)
+				return moved
+			case errors.Is(err, io.EOF) && d.framing.UntilClose:
+				d.ended = true
+			case err != nil:
+				x.cutShort(err)
+				return true
+			}
+		}
+		moved = true
+		if err := x.produce(); err != nil {
+			x.cutShort(err)
+			return true
+		}
+	}
+}
+
+// emptyLeft says that a body of known length has nothing more to come.
+func (d *download) emptyLeft() bool {
+	return !d.framing.Chunked && !d.framing.UntilClose && d.left == 0
+}
+
+// cutShort ends an answer that the service does not complete.
+func (x *h1) cutShort(err error) {
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	x.fail(err)
+}
+
+// produce makes output of what is buffered. It stops when there is enough to be
+// sent.
+func (x *h1) produce() error {
+	d := &x.down
+	for len(x.direct) == 0 && len(x.out) < downloadSize/2 {
+		data, err := d.take()
+		if err != nil {
+			return err
+		}
+		data = x.filterBody(data, d.ended)
+		x.bodySent += int64(len(data))
+		x.frame(data)
+		if d.ended {
+			if len(x.direct) == 0 || !d.chunked {
+				x.frameEnd()
+			}
+			return nil
+		}
+		if d.at == d.n {
+			return nil
+		}
+	}
+	return nil
+}
+
+// take gives the next piece of the body from the buffer.
+func (d *download) take() ([]byte, error) {
+	buffered := d.buffered()
+	switch {
+	case d.framing.Chunked:
+		data, n, err := d.chunks.Next(buffered)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", upstream.ErrInvalid, err)
+		}
+		d.at += n
+		d.ended = d.chunks.Done()
+		return data, nil
+	case d.framing.UntilClose:
+		d.at = d.n
+		return buffered, nil
+	}
+	data := buffered[:min(int64(len(buffered)), d.left)]
+	d.at += len(data)
+	d.left -= int64(len(data))
+	d.ended = d.left == 0
+	return data, nil
+}
+
+func (d *download) buffered() []byte {
+	if d.buf == nil {
+		return nil
+	}
+	return d.buf[d.at:d.n]
+}
+
+// frame adds a piece of the body to the output.
+func (x *h1) frame(data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	if d := &x.down; d.chunked {
+		if d.opened {
+			x.out = append(x.out, "\r\n"...)
+		}
+		x.out = http1.AppendChunkSize(x.out, len(data))
+		d.opened = true
+	}
+	if len(data) <= together {
+		x.out = append(x.out, data...)
+		return
+	}
+	x.direct = data
+}
+
+// frameEnd adds the end of the body.
+func (x *h1) frameEnd() {
+	d := &x.down
+	d.marked = true
+	if !d.chunked {
+		return
+	}
+	if d.opened {
+		x.out = append(x.out, "\r\n"...)
+	}
+	x.out = append(x.out, "0\r\n"...)
+	if d.framing.Chunked {
+		x.out = d.chunks.Trailer().AppendTo(x.out)
+	}
+	x.out = append(x.out, "\r\n"...)
+}
+
+// relayed is the end of an answer that has been sent.
+func (x *h1) relayed() {
+	d, l := &x.down, x.link
+	whole := x.up.done && !x.up.broken && d.at == d.n
+	if whole && d.ended && d.resp.KeepAlive() && !d.framing.UntilClose {
+		x.link = nil
+		l.Put()
+	}
+	x.end()
+}

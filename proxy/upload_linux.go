@@ -1,0 +1,223 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/sluicegate/sluice/internal/evloop"
+	"github.com/sluicegate/sluice/proxy/http1"
+	"github.com/sluicegate/sluice/proxy/upstream"
+)
+
+// upload is the way of a request to the service: its head, with the body if that
+// was read before, and then the body piece by piece.
+type upload struct {
+	head    []byte // buffer of heads
+	pending []byte // being sent
+	at      int    // sent of pending
+	piece   *[uploadPiece]byte
+	// started says that the body may be read, ended that all of it was, done
+	// that all was sent, or as much as the service wants.
+	started, ended, done bool
+	left                 int64 // of a body of known length
+	// sent says that a byte of the request has left, broken that the service
+	// has stopped reading.
+	sent, broken bool
+}
+
+const (
+	uploadPiece = 64 << 10
+	// chunkRoom is kept free before a piece for the size of its chunk.
+	chunkRoom = len("ffffffff\r\n")
+	// chunkEnd is kept free after it.
+	chunkEnd = len("\r\n")
+
+	// continueTimeout is how long the service's 100 is awaited before the body
+	// is sent without it.
+	continueTimeout = time.Second
+)
+
+var uploadPieces = sync.Pool{New: func() any { return new([uploadPiece]byte) }}
+
+func (u *upload) reset() {
+	u.release()
+	head := u.head
+	if cap(head) > maxKept {
+		head = nil
+	}
+	*u = upload{head: head}
+}
+
+func (u *upload) release() {
+	if u.piece != nil {
+		uploadPieces.Put(u.piece)
+		u.piece, u.pending = nil, nil
+	}
+}
+
+// begin makes the head of a request ready to be sent.
+func (u *upload) begin(q *upstream.Request) {
+	u.head = append(upstream.AppendHead(u.head[:0], q), q.Whole...)
+	u.pending, u.at = u.head, 0
+	u.ended = q.Body == nil
+	u.started = !u.ended && !q.Expect
+	u.left = q.ContentLength
+	u.sent, u.broken, u.done = false, false, false
+}
+
+// pumpUp sends what can be sent of the request. True means that something
+// has moved.
+func (x *h1) pumpUp() (moved bool) {
+	u := &x.up
+	for !u.done {
+		if u.at < len(u.pending) {
+			n, err := x.link.Write(u.pending[u.at:])
+			if n > 0 {
+				u.at += n
+				u.sent, moved = true, true
+				x.arrived(waitLinkWrite)
+			}
+			if err != nil {
+				return x.linkBlocked(err) || moved
+			}
+		}
+		if err := x.link.Flush(); err != nil {
+			return x.linkBlocked(err) || moved
+		}
+		switch {
+		case u.ended:
+			u.done = true
+			x.arrived(waitClientRead)
+			x.wait(waitLinkRead, x.outgoing.Timeouts.Read)
+			return true
+		case !u.started:
+			x.wait(waitContinue, min(continueTimeout, x.outgoing.Timeouts.Read))
+			return moved
+		case !x.takePiece():
+			return moved
+		}
+		moved = true
+	}
+	return moved
+}
+
+// linkBlocked deals with a connection that takes no more. True means that the
+// state has changed.
+func (x *h1) linkBlocked(err error) bool {
+	if err == evloop.ErrAgain {
+		x.wait(waitLinkWrite, x.outgoing.Timeouts.Write)
+		return false
+	}
+	if !x.up.sent {
+		x.linkFailed(err)
+		return true
+	}
+	// The service has stopped reading in the middle. It may have answered.
+	x.up.done, x.up.broken = true, true
+	x.arrived(waitLinkWrite)
+	x.arrived(waitClientRead)
+	x.wait(waitLinkRead, x.outgoing.Timeouts.Read)
+	return true
+}
+
+// takePiece makes the next piece of the body pending. False means that there is
+// none at the moment, or that the request has failed.
+func (x *h1) takePiece() bool {
+	u := &x.up
+	if u.piece == nil {
+		u.piece = uploadPieces.Get().(*[uploadPiece]byte)
+	}
+	known := x.outgoing.ContentLength >= 0
+	room := u.piece[:]
+	if known {
+		room = room[:min(int64(len(room)), u.left)]
+	} else {
+		room = room[chunkRoom : len(room)-chunkEnd]
+	}
+	n, err := x.outgoing.Body.Read(room)
+	ended := errors.Is(err, io.EOF)
+	if n > 0 || ended {
+		x.arrived(waitClientRead)
+	}
+	if known {
+		if u.left -= int64(n); u.left == 0 {
+			ended, err = true, nil
+		} else if ended {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	if n == 0 && errors.Is(err, evloop.ErrAgain) {
+		x.wait(waitClientRead, x.proxy.cfg.BodyTimeout)
+		return false
+	}
+	if err != nil && !ended || errors.Is(err, io.ErrUnexpectedEOF) {
+		x.bodyFailed(err)
+		return false
+	}
+	u.ended, u.at = ended, 0
+	if known {
+		u.pending = room[:n]
+	} else {
+		u.pending = x.frameChunk(n, ended)
+	}
+	return true
+}
+
+// bodyFailed is the end of a request whose body is not what it should be.
+func (x *h1) bodyFailed(err error) {
+	x.keepAlive = false
+	if x.c.conn.HungUp() {
+		err = errLeft
+	}
+	x.fail(fmt.Errorf("%w: %w", upstream.ErrBody, err))
+}
+
+// frameChunk makes a chunk of the n bytes in the middle of the piece, and the
+// end of the body if it has ended.
+func (x *h1) frameChunk(n int, ended bool) []byte {
+	piece := x.up.piece
+	start, end := chunkRoom, chunkRoom
+	if n > 0 {
+		var size [chunkRoom]byte
+		digits := strconv.AppendInt(size[:0], int64(n), 16)
+		digits = append(digits, "\r\n"...)
+		start -= len(digits)
+		copy(piece[start:], digits)
+		end += n + copy(piece[chunkRoom+n:], "\r\n")
+	}
+	framed := piece[start:end]
+	if !ended {
+		return framed
+	}
+	// Longer than the room, it moves to a buffer of its own.
+	framed = append(framed[:len(framed):len(framed)], "0\r\n"...)
+	trailer := x.body.chunks.Trailer()
+	for i := range trailer.Len() {
+		f := trailer.At(i)
+		framed = http1.AppendField(framed, f.Name, f.Value)
+	}
+	return append(framed, "\r\n"...)
+}
+
+// linkFailed deals with a connection that failed before the answer: a kept one
+// may have been closed by the service in the meantime, which is no fault of the
+// request.
+func (x *h1) linkFailed(err error) {
+	stale := x.link.Kept && x.outgoing.Body == nil && (!x.up.sent || x.repeatable)
+	x.dropLink()
+	x.waits = [waitKinds]evloop.Time{}
+	if stale && !x.gone() {
+		x.down.reset()
+		if err = x.connect(false); err == nil {
+			return
+		}
+	}
+	if x.gone() {
+		err = errLeft
+	}
+	x.fail(err)
+}
