@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/base64"
 	"io"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -10,159 +11,147 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/internal/obs"
 )
 
-// accessLogBuffer bounds the lines that wait for the writer, in bytes: a few
-// thousand lines.
-const accessLogBuffer = 1 << 20
+// AccessLogFormat names what a line of the access log looks like.
+type AccessLogFormat string
 
-// accessLog writes one line for each exchange, through one goroutine. A line
-// that finds no room is dropped and counted: a slow disk must not slow down
-// requests.
-type accessLog struct {
-	out     io.Writer
-	logger  *zap.Logger
-	dropped atomic.Uint64
-	clock   atomic.Pointer[clockText]
-	lines   sync.Pool
+// The formats. In the first two, values are escaped as nginx does, so that no
+// value can end its field or its line.
+const (
+	// AccessLogKong is Kong's default: combined, and kong_request_id: "<id>".
+	AccessLogKong AccessLogFormat = "kong"
+	// AccessLogCombined is nginx's: $remote_addr - $remote_user [$time_local]
+	// "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent".
+	AccessLogCombined AccessLogFormat = "combined"
+	// AccessLogJSON is one object a line; accesslog_json.go has its names.
+	AccessLogJSON AccessLogFormat = "json"
+)
 
-	mu      sync.Mutex
-	pending []byte
-	closed  bool
-	wake    chan struct{} // holds one token while there may be something pending
-	writer  sync.WaitGroup
+// known says whether the format is one of those above, or none, which is Kong's.
+func (f AccessLogFormat) known() bool {
+	switch f {
+	case "", AccessLogKong, AccessLogCombined, AccessLogJSON:
+		return true
+	}
+	return false
 }
 
-// clockText is the time of one second as nginx writes it ($time_local).
+// accessLog writes one line for each exchange. A line that finds no room is
+// dropped and counted: a slow disk must not slow down requests.
+type accessLog struct {
+	format AccessLogFormat
+	lines  *obs.Lines
+	clock  atomic.Pointer[logTime]
+	spare  sync.Pool // of *[]byte, to make lines in
+}
+
+// clockText is the time of one second in some format.
 type clockText struct {
 	second int64
 	text   string
 }
 
-func newAccessLog(out io.Writer, logger *zap.Logger) *accessLog {
-	a := &accessLog{out: out, logger: logger, wake: make(chan struct{}, 1)}
-	a.lines.New = func() any { b := make([]byte, 0, 512); return &b }
-	a.writer.Go(a.writeLoop)
+// logTime is the time of one second as the access log's formats write it.
+type logTime struct {
+	second int64
+	local  string // nginx's $time_local
+	utc    string // RFC 3339 without fraction and zone
+}
+
+func newAccessLog(out io.Writer, format AccessLogFormat, logger *zap.Logger) *accessLog {
+	a := &accessLog{format: format, lines: obs.NewLines(out, "access log", logger)}
+	a.spare.New = func() any { b := make([]byte, 0, 512); return &b }
 	return a
 }
 
+// maxSpareLine keeps a rare long line from staying in memory.
+const maxSpareLine = 4 << 10
+
 // log adds the line of an exchange that has ended.
 func (a *accessLog) log(x *exchange) {
-	line := a.lines.Get().(*[]byte)
+	line := a.spare.Get().(*[]byte)
 	*line = a.appendLine((*line)[:0], x)
-	a.mu.Lock()
-	if a.closed || len(a.pending)+len(*line) > accessLogBuffer {
-		a.dropped.Add(1)
-	} else {
-		a.pending = append(a.pending, *line...)
-	}
-	a.mu.Unlock()
-	a.lines.Put(line)
-	select {
-	case a.wake <- struct{}{}:
-	default: // the writer has not taken the last one yet
+	a.lines.Add(x.shard, *line)
+	if cap(*line) <= maxSpareLine {
+		a.spare.Put(line)
 	}
 }
 
-// writeLoop writes what is pending, a batch at a time.
-func (a *accessLog) writeLoop() {
-	var batch []byte
-	failing := false
-	for {
-		a.mu.Lock()
-		batch, a.pending = a.pending, batch[:0]
-		closed := a.closed
-		a.mu.Unlock()
-		if len(batch) > 0 {
-			_, err := a.out.Write(batch)
-			if err != nil && !failing {
-				a.logger.Error("access log cannot be written", zap.Error(err))
-			}
-			failing = err != nil
-			continue
-		}
-		if closed {
-			return
-		}
-		<-a.wake
-	}
-}
+// dropped counts the lines that were not written.
+func (a *accessLog) dropped() uint64 { return a.lines.Dropped() }
 
-// close writes what is pending and ends the writer.
-func (a *accessLog) close() {
-	a.mu.Lock()
-	a.closed = true
-	a.mu.Unlock()
-	select {
-	case a.wake <- struct{}{}:
-	default:
-	}
-	a.writer.Wait()
-}
+// close writes what is there and ends the writer.
+func (a *accessLog) close() { a.lines.Close() }
 
-// appendLine writes Kong's default format: $remote_addr - $remote_user
-// [$time_local] "$request" $status $body_bytes_sent "$http_referer"
-// "$http_user_agent" kong_request_id: "$kong_request_id".
 func (a *accessLog) appendLine(b []byte, x *exchange) []byte {
-	b = x.Client.Addr().AppendTo(b)
+	switch a.format {
+	case AccessLogJSON:
+		return a.appendJSON(b, x)
+	case AccessLogCombined:
+		return append(a.appendCombined(b, x), '\n')
+	default:
+		b = append(a.appendCombined(b, x), " kong_request_id: \""...)
+		b = obs.AppendLogField(b, x.Request.ID)
+		return append(b, "\"\n"...)
+	}
+}
+
+func (a *accessLog) appendCombined(b []byte, x *exchange) []byte {
+	b = appendAddr(b, x.Client.Addr())
 	b = append(b, " - "...)
-	b = appendEscaped(b, remoteUser(x.received.Get("Authorization")))
+	b = obs.AppendLogField(b, remoteUser(x.received.Get("Authorization")))
 	b = append(b, " ["...)
-	b = append(b, a.timeText(x.Times.Finished)...)
+	b = append(b, a.timeText(x.Times.Finished).local...)
 	b = append(b, "] \""...)
-	b = appendEscaped(b, x.Request.Method)
+	b = obs.AppendLogField(b, x.Request.Method)
 	b = append(b, ' ')
-	b = appendEscaped(b, x.Request.RawPath)
+	b = obs.AppendLogField(b, x.Request.RawPath)
 	if x.Request.HasQuery {
 		b = append(b, '?')
 		if x.Request.Query != "" {
-			b = appendEscaped(b, x.Request.Query)
+			b = obs.AppendLogField(b, x.Request.Query)
 		}
 	}
-	b = append(b, " HTTP/"...)
-	b = strconv.AppendInt(b, int64(x.Request.ProtoMajor), 10)
-	b = append(b, '.')
-	b = strconv.AppendInt(b, int64(x.Request.ProtoMinor), 10)
+	b = append(b, ' ')
+	b = appendProtocol(b, x)
 	b = append(b, "\" "...)
 	b = strconv.AppendInt(b, int64(x.Response.Status), 10)
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, x.bodySent, 10)
 	b = append(b, " \""...)
-	b = appendEscaped(b, x.received.Get("Referer"))
+	b = obs.AppendLogField(b, x.received.Get("Referer"))
 	b = append(b, "\" \""...)
-	b = appendEscaped(b, x.received.Get("User-Agent"))
-	b = append(b, "\" kong_request_id: \""...)
-	b = append(b, x.Request.ID...)
-	return append(b, "\"\n"...)
+	b = obs.AppendLogField(b, x.received.Get("User-Agent"))
+	return append(b, '"')
+}
+
+// appendAddr writes an address without its zone, whose name may be anything.
+func appendAddr(b []byte, addr netip.Addr) []byte {
+	if !addr.IsValid() {
+		return append(b, '-')
+	}
+	return addr.WithZone("").AppendTo(b)
+}
+
+func appendProtocol(b []byte, x *exchange) []byte {
+	b = append(b, "HTTP/"...)
+	b = strconv.AppendInt(b, int64(x.Request.ProtoMajor), 10)
+	b = append(b, '.')
+	return strconv.AppendInt(b, int64(x.Request.ProtoMinor), 10)
 }
 
 // timeText formats a time once a second.
-func (a *accessLog) timeText(t time.Time) string {
+func (a *accessLog) timeText(t time.Time) *logTime {
 	second := t.Unix()
 	if c := a.clock.Load(); c != nil && c.second == second {
-		return c.text
+		return c
 	}
-	text := t.Format("02/Jan/2006:15:04:05 -0700")
-	a.clock.Store(&clockText{second: second, text: text})
-	return text
-}
-
-// appendEscaped writes a value as nginx does (log_format escape=default): "-"
-// for none, and \xXX for what could end the field, the line, or upset a
-// terminal.
-func appendEscaped(b []byte, s string) []byte {
-	const hex = "0123456789ABCDEF"
-	if s == "" {
-		return append(b, '-')
-	}
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			b = append(b, '\\', 'x', hex[c>>4], hex[c&15])
-		} else {
-			b = append(b, c)
-		}
-	}
-	return b
+	c := &logTime{second: second, local: t.Format("02/Jan/2006:15:04:05 -0700"), utc: t.UTC().Format("2006-01-02T15:04:05")}
+	a.clock.Store(c)
+	return c
 }
 
 // remoteUser is the user of Basic credentials, or "".

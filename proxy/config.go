@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -76,7 +75,8 @@ type Config struct {
 	// trusted_ips). None: nobody's.
 	TrustedIPs []netip.Prefix
 	// RealIPHeader is the field in which a trusted peer names the client (Kong's
-	// real_ip_header, default X-Real-IP).
+	// real_ip_header, default X-Real-IP); proxy_protocol: in the PROXY header of
+	// its connection.
 	RealIPHeader string
 	// RealIPRecursive takes the last address in the field that is not trusted
 	// itself, instead of the last one (Kong's real_ip_recursive).
@@ -93,9 +93,11 @@ type Config struct {
 	// DefaultVersion.
 	Version string
 
-	// AccessLog gets one line for each request in Kong's default format. It is
-	// written by one goroutine, in batches of whole lines. nil: no access log.
+	// AccessLog gets one line for each request. It is written by one goroutine,
+	// in batches of whole lines. nil: no access log.
 	AccessLog io.Writer
+	// AccessLogFormat is what the lines look like; default AccessLogKong.
+	AccessLogFormat AccessLogFormat
 	// Logger gets what goes wrong; nil: nothing is logged.
 	Logger *zap.Logger
 	// Metrics is where the proxy's own metrics are registered; nil: nowhere.
@@ -133,6 +135,8 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("%w: no plugin environment", ErrConfig)
 	case len(c.Listen) == 0:
 		return c, fmt.Errorf("%w: no address to listen on", ErrConfig)
+	case !c.AccessLogFormat.known():
+		return c, fmt.Errorf("%w: access log format %q is not known", ErrConfig, c.AccessLogFormat)
 	}
 	for _, l := range c.Listen {
 		if _, _, err := net.SplitHostPort(l.Address); err != nil {
@@ -143,9 +147,6 @@ func (c Config) complete() (Config, error) {
 		}
 	}
 	setDefault(&c.RealIPHeader, "X-Real-IP")
-	if strings.EqualFold(c.RealIPHeader, "proxy_protocol") {
-		return c, fmt.Errorf("%w: real_ip_header proxy_protocol is not supported", ErrConfig)
-	}
 	setDefault(&c.Version, DefaultVersion)
 	setDefault(&c.MaxHeadBytes, DefaultMaxHeadBytes)
 	setDefault(&c.ReadHeaderTimeout, DefaultReadHeaderTimeout)

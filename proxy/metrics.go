@@ -207,7 +207,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.descBuild, s.took.Seconds())
 	gauge(m.descAge, time.Since(s.built).Seconds())
 	if p.access != nil {
-		ch <- prometheus.MustNewConstMetric(m.descDropped, prometheus.CounterValue, float64(p.access.dropped.Load()))
+		ch <- prometheus.MustNewConstMetric(m.descDropped, prometheus.CounterValue, float64(p.access.dropped()))
 	}
 	m.collectRoutes(ch)
 }

@@ -1,122 +1,17 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
-	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/proxy/plugin"
 )
-
-func TestAccessLogLines(t *testing.T) {
-	w := serving(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "12345") })
-	w.get("/r/a?b=c", "Referer", `http://x/"quoted"`, "User-Agent", "agent\t1", "Authorization", "Basic Ym9iOnB3")
-	w.get("/none", "User-Agent", "")
-	w.do("HEAD", "/r?", nil, "User-Agent", "ü")
-	var lines []string
-	eventually(t, "three lines", func() bool {
-		lines = strings.Split(strings.TrimSuffix(w.access.String(), "\n"), "\n")
-		return len(lines) == 3
-	})
-	const start, end = `^127\.0\.0\.1 - `, ` kong_request_id: "[0-9a-f]{32}"$`
-	const date = ` \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] `
-	for i, want := range []string{
-		start + `bob` + date + `"GET /r/a\?b=c HTTP/1\.1" 200 5 "http://x/\\x22quoted\\x22" "agent\\x091"` + end,
-		start + `-` + date + `"GET /none HTTP/1\.1" 404 \d+ "-" "-"` + end,
-		start + `-` + date + `"HEAD /r\? HTTP/1\.1" 200 0 "-" "\\xC3\\xBC"` + end,
-	} {
-		if !regexp.MustCompile(want).MatchString(lines[i]) {
-			t.Errorf("line %d is\n%s\nwant\n%s", i, lines[i], want)
-		}
-	}
-}
-
-// stuckWriter is a disk that takes nothing until it is released.
-type stuckWriter struct {
-	lockedBuffer
-	entered chan struct{}
-	once    sync.Once
-	release chan struct{}
-}
-
-func (s *stuckWriter) Write(p []byte) (int, error) {
-	s.once.Do(func() { close(s.entered) })
-	<-s.release
-	return s.lockedBuffer.Write(p)
-}
-
-func TestAccessLogDropsWhenTheDiskIsSlow(t *testing.T) {
-	out := &stuckWriter{entered: make(chan struct{}), release: make(chan struct{})}
-	a := newAccessLog(out, zap.NewNop())
-	x := newExchange(&Proxy{})
-	x.Request.RawPath = "/" + strings.Repeat("x", 1000)
-	a.log(x)
-	<-out.entered
-	lines := 1
-	for ; a.dropped.Load() == 0; lines++ {
-		a.log(x)
-	}
-	close(out.release)
-	a.close()
-	if written := strings.Count(out.String(), "\n"); written != lines-1 || out.b.Len() > 2*accessLogBuffer {
-		t.Fatalf("%d lines written of %d, one dropped", written, lines)
-	}
-	a.log(x)
-	if n := a.dropped.Load(); n != 2 {
-		t.Fatalf("after close: %d dropped", n)
-	}
-}
-
-func TestAccessLogSurvivesErrors(t *testing.T) {
-	failing := writerFunc(func([]byte) (int, error) { return 0, errors.New("disk full") })
-	a := newAccessLog(failing, zap.NewNop())
-	x := newExchange(&Proxy{})
-	for range 10 {
-		a.log(x)
-	}
-	a.close()
-}
-
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
-
-func TestAppendLineAllocatesNothing(t *testing.T) {
-	a := &accessLog{}
-	x := newExchange(&Proxy{})
-	x.received.Add("User-Agent", "curl/8")
-	x.Request.RawPath, x.Times.Finished = "/students", time.Now()
-	b := a.appendLine(nil, x)
-	if n := testing.AllocsPerRun(100, func() { b = a.appendLine(b[:0], x) }); n != 0 {
-		t.Fatalf("%v allocations", n)
-	}
-}
-
-func FuzzAccessLogLine(f *testing.F) {
-	f.Add("GET", "/a", "b=c", "Basic Ym9iOnB3", "agent")
-	f.Add("G\"T", "/\n", "\x00", "Basic \xff", "\"\\")
-	f.Fuzz(func(t *testing.T, method, path, query, authorization, agent string) {
-		x := newExchange(&Proxy{})
-		x.Request.Method, x.Request.RawPath, x.Request.Query, x.Request.HasQuery = method, path, query, true
-		x.received.Reset()
-		x.received.Add("Authorization", authorization)
-		x.received.Add("User-Agent", agent)
-		line := string((&accessLog{}).appendLine(nil, x))
-		if strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\"\n") || strings.Count(line, `"`) != 8 {
-			t.Fatalf("line %q", line)
-		}
-	})
-}
 
 func TestMetrics(t *testing.T) {
 	w := serving(t, func(w http.ResponseWriter, r *http.Request) {

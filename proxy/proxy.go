@@ -102,7 +102,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 		p.fronts = append(p.fronts, p.loops.front(p, p.cfg.Listen[i], ln))
 	}
 	if p.cfg.AccessLog != nil {
-		p.access = newAccessLog(p.cfg.AccessLog, p.log)
+		p.access = newAccessLog(p.cfg.AccessLog, p.cfg.AccessLogFormat, p.log)
 	}
 	p.started = true
 	p.owned.Go(func() { p.compileLoop(p.ctx) })

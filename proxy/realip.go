@@ -13,10 +13,36 @@ type trust struct {
 	prefixes  []netip.Prefix
 	header    string
 	recursive bool
+	// proxyProtocol takes the client from the PROXY header of the connection
+	// instead of from a field; header is not looked at then.
+	proxyProtocol bool
 }
 
+// realIPProxyProtocol is the value of real_ip_header that names no field.
+const realIPProxyProtocol = "proxy_protocol"
+
 func newTrust(cfg Config) trust {
-	return trust{prefixes: cfg.TrustedIPs, header: cfg.RealIPHeader, recursive: cfg.RealIPRecursive}
+	return trust{
+		prefixes: cfg.TrustedIPs, header: cfg.RealIPHeader, recursive: cfg.RealIPRecursive,
+		proxyProtocol: strings.EqualFold(cfg.RealIPHeader, realIPProxyProtocol),
+	}
+}
+
+// resolve says who the client of a request is and whether its peer is trusted.
+// peer is the other end of the connection, proxied the source that a PROXY
+// header named, zero if there was none or if it was about the connection itself
+// (LOCAL, UNKNOWN). Nothing is believed of a peer that is not trusted: anybody
+// who reaches the port can write a PROXY header.
+func (t *trust) resolve(peer, proxied netip.AddrPort, h plugin.Header) (client netip.AddrPort, trusted bool) {
+	switch {
+	case !t.trusts(peer.Addr()):
+		return peer, false
+	case !t.proxyProtocol:
+		return t.client(peer, h), true
+	case proxied.Addr().IsValid():
+		return netip.AddrPortFrom(proxied.Addr().Unmap().WithZone(""), proxied.Port()), true
+	}
+	return peer, true
 }
 
 func (t *trust) trusts(addr netip.Addr) bool {
@@ -34,6 +60,9 @@ func (t *trust) trusts(addr netip.Addr) bool {
 // counts.
 func (t *trust) client(peer netip.AddrPort, h plugin.Header) netip.AddrPort {
 	found := peer
+	if t.proxyProtocol {
+		return peer // a field of that name is a forgery
+	}
 	var lines [8]string // more than eight lines of one field: the last eight count
 	n := 0
 	h.Each(t.header, func(value string) bool {

@@ -178,7 +178,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"no listener":    func(c *Config) { c.Listen = nil },
 		"bad address":    func(c *Config) { c.Listen = []Listener{{Address: "here"}} },
 		"no certificate": func(c *Config) { c.Listen = []Listener{{Address: "127.0.0.1:0", TLS: true}} },
-		"real ip header": func(c *Config) { c.RealIPHeader = "proxy_protocol" },
+		"log format":     func(c *Config) { c.AccessLogFormat = "xml" },
 		"headers":        func(c *Config) { c.Headers = []string{"nonsense"} },
 	} {
 		cfg := good

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"strconv"
@@ -30,6 +31,17 @@ func (g *gateway) openAccessLog(path string) (io.Writer, error) {
 		return nil, nil
 	}
 	return g.files.Open(path)
+}
+
+// unwired refuses what the settings may say and the proxy does not do yet. To
+// ignore the flag would give every client the wrong address.
+func unwired(cfg *config.Config) error {
+	for _, l := range cfg.ProxyListen() {
+		if l.ProxyProtocol {
+			return fmt.Errorf("proxy_listen %s: the flag proxy_protocol is not supported yet", l.Addr)
+		}
+	}
+	return nil
 }
 
 // connections is the proxy's part of GET /status.
@@ -84,7 +96,10 @@ func apiListeners(ls []config.Listener) []api.Listener {
 		if l.HTTP2 {
 			text += " http2"
 		}
-		all[i] = api.Listener{Listener: text, IP: host, Port: n, SSL: l.TLS, HTTP2: l.HTTP2}
+		if l.ProxyProtocol {
+			text += " proxy_protocol"
+		}
+		all[i] = api.Listener{Listener: text, IP: host, Port: n, SSL: l.TLS, HTTP2: l.HTTP2, ProxyProtocol: l.ProxyProtocol}
 		for _, flag := range l.Tuning {
 			all[i].Listener += " " + flag
 			all[i].Reuseport = all[i].Reuseport || flag == "reuseport"

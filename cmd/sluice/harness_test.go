@@ -136,6 +136,7 @@ type testNode struct {
 	name    string
 	dir     string
 	args    []string // further flags, for the next start
+	stdout  *os.File // nil: nowhere
 
 	adminPort, adminTLSPort, proxyPort, proxyTLSPort, clusterPort int
 
@@ -290,6 +291,9 @@ func (n *testNode) start() {
 	n.stderr.Reset()
 	n.cmd = exec.Command(binary, append(args, n.args...)...)
 	n.cmd.Stderr = &n.stderr
+	if n.stdout != nil {
+		n.cmd.Stdout = n.stdout
+	}
 	n.cmd.Dir = n.t.TempDir()
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{}
 	dieWithParent(n.cmd.SysProcAttr) // a test binary that is killed leaves nothing

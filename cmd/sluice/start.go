@@ -179,6 +179,9 @@ func (g *gateway) openProxy(ctx context.Context) error {
 		g.served.set(g.machine)
 		return nil
 	}
+	if err := unwired(g.cfg); err != nil {
+		return err
+	}
 	access, err := g.openAccessLog(g.cfg.ProxyAccessLog())
 	if err != nil {
 		return err
@@ -190,8 +193,12 @@ func (g *gateway) openProxy(ctx context.Context) error {
 	conf := proxy.Config{
 		Listen: listen, Machine: g.machine, Version: kongVersion,
 		Env:        &plugin.Env{NodeID: g.node.ID(), Quota: g.limiter, Now: time.Now, Metrics: g.registry, Logger: g.log.Named("plugin")},
-		TrustedIPs: g.cfg.TrustedIPs(), RealIPHeader: g.cfg.RealIPHeader(), RealIPRecursive: g.cfg.RealIPRecursive(), Headers: g.cfg.Headers(),
-		AccessLog: access, Logger: g.log.Named("proxy"), Metrics: g.registry,
+		TrustedIPs: g.cfg.TrustedIPs(), RealIPHeader: g.cfg.RealIPHeader(), RealIPRecursive: g.cfg.RealIPRecursive(),
+		Headers: g.cfg.Headers(), HeadersUpstream: g.cfg.HeadersUpstream(),
+		AccessLog: access, AccessLogFormat: proxy.AccessLogFormat(g.cfg.ProxyAccessLogFormat()), Logger: g.log.Named("proxy"), Metrics: g.registry,
+		MaxHeadBytes: g.cfg.MaxHeadBytes(), MaxBodyBytes: g.cfg.ClientMaxBodySize(),
+		ReadHeaderTimeout: g.cfg.ClientHeaderTimeout(), IdleTimeout: g.cfg.KeepaliveTimeout(),
+		BodyTimeout: g.cfg.ClientBodyTimeout(), SendTimeout: g.cfg.SendTimeout(),
 	}
 	conf.Loops, conf.Hold = shareProcessors()
 	if hasTLS(g.cfg.ProxyListen()) {
@@ -213,14 +220,14 @@ func (g *gateway) openProxy(ctx context.Context) error {
 }
 
 func (g *gateway) openAdmin(ctx context.Context) error {
-	access, err := g.openAccessLog(g.cfg.AdminAccessLog())
+	combined, logged, err := g.openAdminLog()
 	if err != nil {
 		return err
 	}
 	conf := api.Config{
 		Cluster: apiCluster{g.node}, Machine: g.machine, Plugins: plugin.All, Info: g.info(),
 		Metrics: promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(g.adminLog)}),
-		Logger:  g.adminLog, AccessLog: access,
+		Logger:  g.adminLog, AccessLog: combined,
 	}
 	if g.proxy != nil {
 		conf.Status, conf.Problems = g.connections, g.problems
@@ -231,7 +238,7 @@ func (g *gateway) openAdmin(ctx context.Context) error {
 			return err
 		}
 	}
-	handler := g.operations(api.New(conf).Handler())
+	handler := logged(g.operations(api.New(conf).Handler()))
 	if g.admin, err = startAdmin(ctx, g.cfg.AdminListen(), source, handler, g.adminLog); err != nil {
 		return err
 	}

@@ -30,7 +30,19 @@ func (c *Config) Notes() []string {
 			notes = append(notes, fmt.Sprintf("%s: %q after the path means nothing here", v.Name, place.Ignored))
 		}
 	}
+	if c.proxyProtocol() && (len(c.TrustedIPs()) == 0 || !strings.EqualFold(c.RealIPHeader(), realIPProxyProtocol)) {
+		notes = append(notes, "proxy_listen has proxy_protocol, and clients have the load balancer's address all the same: "+
+			"that takes real_ip_header proxy_protocol and the load balancer in trusted_ips")
+	}
 	return notes
+}
+
+// realIPProxyProtocol is the value of real_ip_header that is no header's name.
+const realIPProxyProtocol = "proxy_protocol"
+
+// proxyProtocol says whether any listener of the proxy has that flag.
+func (c *Config) proxyProtocol() bool {
+	return slices.ContainsFunc(c.ProxyListen(), func(l Listener) bool { return l.ProxyProtocol })
 }
 
 // ProxyListen gives the addresses for clients; none if off.
@@ -88,10 +100,17 @@ func (c *Config) AdminAccessLog() string { return c.logPath("admin_access_log") 
 // AdminErrorLog: see ProxyAccessLog.
 func (c *Config) AdminErrorLog() string { return c.logPath("admin_error_log") }
 
+// ProxyAccessLogFormat is FormatKong, FormatCombined or FormatJSON.
+func (c *Config) ProxyAccessLogFormat() string { return value[LogPlace](c, "proxy_access_log").Format }
+
+// AdminAccessLogFormat is FormatCombined or FormatJSON.
+func (c *Config) AdminAccessLogFormat() string { return value[LogPlace](c, "admin_access_log").Format }
+
 // TrustedIPs gives the networks of trusted proxies.
 func (c *Config) TrustedIPs() []netip.Prefix { return value[[]netip.Prefix](c, "trusted_ips") }
 
-// RealIPHeader names the header with the client's address.
+// RealIPHeader names the header with the client's address, or is proxy_protocol in
+// any case: the address is in the PROXY header.
 func (c *Config) RealIPHeader() string { return c.text("real_ip_header") }
 
 // RealIPRecursive: see the setting.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 )
 
 // contradictions finds values that are right alone and wrong together.
@@ -27,6 +29,12 @@ func (c *Config) contradictions() Problems {
 	} else if !loopback(addr) && !c.InsecureCluster() {
 		ps = append(ps, fmt.Errorf("cluster_listen %s is reachable from other hosts and the cluster port has no encryption or authentication yet: "+
 			"whoever reaches it can change the configuration; on a network you trust, say insecure_cluster (--insecure-cluster)", addr))
+	}
+	if strings.EqualFold(c.RealIPHeader(), realIPProxyProtocol) && !c.proxyProtocol() {
+		ps = append(ps, errors.New("real_ip_header is proxy_protocol and no address of proxy_listen has the flag proxy_protocol"))
+	}
+	if slices.ContainsFunc(c.AdminListen(), func(l Listener) bool { return l.ProxyProtocol }) {
+		ps = append(ps, errors.New("admin_listen: the flag proxy_protocol is not supported for the Admin API"))
 	}
 	if c.DataDir() == "" {
 		ps = append(ps, errors.New("data_dir must not be empty"))

@@ -34,7 +34,6 @@ var (
 	headersKind = kind{name: "list", list: true, parse: parseHeaders}
 	headerKind  = kind{name: "text", parse: parseHeaderName}
 	listenKind  = kind{name: "listen", parse: func(text string) (any, error) { return ParseListen(text) }}
-	logKind     = kind{name: "path", parse: func(text string) (any, error) { return parseLog(text) }}
 	levelKind   = choiceKind("debug", "info", "notice", "warn", "error", "crit", "alert", "emerg")
 )
 
@@ -145,11 +144,8 @@ func parseName(text string) (any, error) {
 // parseHeaderName takes the name of a header field (RFC 9110, section 5.1). One
 // that no request can have would turn the setting off in silence.
 func parseHeaderName(text string) (any, error) {
-	switch {
-	case !httpguts.ValidHeaderFieldName(text):
+	if !httpguts.ValidHeaderFieldName(text) {
 		return nil, fmt.Errorf("%q is not the name of a header", text)
-	case strings.EqualFold(text, "proxy_protocol"):
-		return nil, fmt.Errorf("%q is not supported yet", text)
 	}
 	return text, nil
 }
@@ -167,26 +163,14 @@ func parseHeaders(text string) (any, error) {
 	return names, nil
 }
 
-// LogPlace is where a log goes.
-type LogPlace struct {
-	// Path is a file, /dev/stdout or /dev/stderr; "" is off.
-	Path string
-	// Ignored is what followed the path: nginx's format, buffer and level,
-	// which mean nothing here.
-	Ignored string
-}
-
-func parseLog(text string) (LogPlace, error) {
-	path, rest, _ := strings.Cut(strings.TrimSpace(text), " ")
-	switch {
-	case path == "off":
-		return LogPlace{}, nil
-	case path == "stderr": // nginx's name for it
-		path = "/dev/stderr"
-	case path == "":
-		return LogPlace{}, errors.New("must be a path or off")
-	case strings.HasPrefix(path, "syslog:"), strings.HasPrefix(path, "memory:"):
-		return LogPlace{}, fmt.Errorf("%q is not supported: give a path, /dev/stdout, /dev/stderr or off", path)
+// parseHeadersUpstream takes Kong's names of headers for services.
+func parseHeadersUpstream(text string) (any, error) {
+	known := []string{"X-Kong-Request-Id", "off"}
+	names := splitList(text)
+	for _, name := range names {
+		if !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, name) }) {
+			return nil, fmt.Errorf("%q is not known%s", name, DidYouMean(name, known))
+		}
 	}
-	return LogPlace{Path: path, Ignored: strings.TrimSpace(rest)}, nil
+	return names, nil
 }

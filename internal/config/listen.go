@@ -16,6 +16,8 @@ type Listener struct {
 	TLS bool
 	// HTTP2 offers HTTP/2: by ALPN with TLS, with prior knowledge without.
 	HTTP2 bool
+	// ProxyProtocol says that connections begin with a PROXY header.
+	ProxyProtocol bool
 	// Tuning are the other flags, as given (reuseport, backlog=16384): they
 	// tell nginx how to set up the socket and are not needed here.
 	Tuning []string
@@ -77,10 +79,9 @@ func parseListener(fields []string) (Listener, error) {
 			}
 			l.Tuning = append(l.Tuning, flag)
 		case "proxy_protocol":
-			// Ignoring it would give every client the wrong address.
-			return l, fmt.Errorf("flag %q is not supported yet", flag)
+			l.ProxyProtocol = true
 		default:
-			return l, fmt.Errorf("unknown flag %q%s", flag, DidYouMean(name, []string{"ssl", "http2", "reuseport", "backlog", "deferred", "bind", "so_keepalive", "ipv6only"}))
+			return l, fmt.Errorf("unknown flag %q%s", flag, DidYouMean(name, []string{"ssl", "http2", "proxy_protocol", "reuseport", "backlog", "deferred", "bind", "so_keepalive", "ipv6only"}))
 		}
 	}
 	return l, nil

@@ -154,10 +154,19 @@ func (c *Config) applyFile(path string, pairs []pair) []error {
 		case knownToKong(p.key):
 			c.unused = append(c.unused, p.key+" ("+origin+")")
 		default:
-			problems = append(problems, fmt.Errorf("%s: unknown key %s%s", origin, p.key, DidYouMean(p.key, c.names())))
+			problems = append(problems, fmt.Errorf("%s: unknown key %s%s", origin, p.key, c.didYouMean(p.key)))
 		}
 	}
 	return problems
+}
+
+// didYouMean also knows the names that older releases of Kong had for nginx's
+// directives (client_max_body_size).
+func (c *Config) didYouMean(key string) string {
+	if v := c.values[prefixHTTP+key]; v != nil {
+		return fmt.Sprintf(", did you mean %s?", v.Name)
+	}
+	return DidYouMean(key, c.names())
 }
 
 // readEnvironment applies KONG_*, then SLUICE_*. A variable that is not known

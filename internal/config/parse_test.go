@@ -45,7 +45,8 @@ func TestParseListen(t *testing.T) {
 		{text: "127.0.0.1:1 sll", err: `unknown flag "sll", did you mean ssl?`},
 		{text: "127.0.0.1:1 something", err: `unknown flag "something"`},
 		{text: "127.0.0.1:1 backlog=0", err: `flag "backlog=0": the backlog must be a number above 0`},
-		{text: "127.0.0.1:1 proxy_protocol", err: `flag "proxy_protocol" is not supported yet`},
+		{text: "127.0.0.1:1 proxy_protocol ssl", want: []Listener{{Addr: "127.0.0.1:1", TLS: true, ProxyProtocol: true}}},
+		{text: "127.0.0.1:1 proxy_protocl", err: `unknown flag "proxy_protocl", did you mean proxy_protocol?`},
 		{text: "unix:/run/x.sock", err: "unix sockets are not supported"},
 	}
 	for _, tt := range tests {
@@ -108,7 +109,7 @@ func FuzzParseFile(f *testing.F) {
 }
 
 func FuzzParseListen(f *testing.F) {
-	for _, seed := range []string{"off", "0.0.0.0:8000 reuseport backlog=16384, 0.0.0.0:8443 http2 ssl", "[::]:1", ",", "a:b c=d", "unix:x", ":0,:0", "x:1 ssl ssl"} {
+	for _, seed := range []string{"off", "0.0.0.0:8000 reuseport backlog=16384, 0.0.0.0:8443 http2 ssl", "[::]:1", ",", "a:b c=d", "unix:x", ":0,:0", "x:1 ssl ssl", "x:1 proxy_protocol http2"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -127,6 +128,9 @@ func FuzzParseListen(f *testing.F) {
 			}
 			if l.HTTP2 {
 				part += " http2"
+			}
+			if l.ProxyProtocol {
+				part += " proxy_protocol"
 			}
 			parts = append(parts, strings.Join(append([]string{part}, l.Tuning...), " "))
 		}

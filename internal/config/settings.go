@@ -35,9 +35,13 @@ func (s *Setting) Flag() string { return strings.ReplaceAll(s.Name, "_", "-") }
 
 // Settings gives the table in the order of its documentation.
 func Settings() []*Setting {
+	return slices.Concat(nodeSettings(), nginxSettings(), upstreamSettings())
+}
+
+func nodeSettings() []*Setting {
 	return []*Setting{
 		{Name: "proxy_listen", Kong: true, kind: listenKind, Default: "0.0.0.0:8000 reuseport backlog=16384, 0.0.0.0:8443 http2 ssl reuseport backlog=16384",
-			Help: "addresses that take clients' requests; flags ssl and http2; off for none"},
+			Help: "addresses that take clients' requests; flags ssl, http2 and proxy_protocol; off for none"},
 		{Name: "admin_listen", Kong: true, kind: listenKind, Default: "127.0.0.1:8001 reuseport backlog=16384, 127.0.0.1:8444 http2 ssl reuseport backlog=16384",
 			Help: "addresses of the Admin API; it is not protected, so it binds loopback unless told otherwise"},
 		{Name: "cluster_listen", Kong: true, kind: addressKind, Default: "127.0.0.1:8005",
@@ -61,19 +65,19 @@ func Settings() []*Setting {
 
 		{Name: "log_level", Kong: true, kind: levelKind, Default: "notice",
 			Help: "least level of the error logs: debug, info, notice, warn, error, crit, alert or emerg"},
-		{Name: "proxy_access_log", Kong: true, kind: logKind, Default: "logs/access.log",
-			Help: "one line for each request; a path (under data_dir if relative), /dev/stdout, or off"},
-		{Name: "proxy_error_log", Kong: true, kind: logKind, Default: "logs/error.log",
+		{Name: "proxy_access_log", Kong: true, kind: accessLogKind(FormatKong, FormatCombined, FormatJSON), Default: "logs/access.log",
+			Help: "one line for each request; a path (under data_dir if relative), /dev/stdout, or off; a format may follow: kong (default), combined or json"},
+		{Name: "proxy_error_log", Kong: true, kind: errorLogKind, Default: "logs/error.log",
 			Help: "what the proxy and the cluster have to tell, JSON lines; a path, /dev/stderr, or off"},
-		{Name: "admin_access_log", Kong: true, kind: logKind, Default: "logs/admin_access.log",
-			Help: "one line for each Admin API request; a path, /dev/stdout, or off"},
-		{Name: "admin_error_log", Kong: true, kind: logKind, Default: "logs/error.log",
+		{Name: "admin_access_log", Kong: true, kind: accessLogKind(FormatCombined, FormatJSON), Default: "logs/admin_access.log",
+			Help: "one line for each Admin API request; a path, /dev/stdout, or off; a format may follow: combined (default) or json"},
+		{Name: "admin_error_log", Kong: true, kind: errorLogKind, Default: "logs/error.log",
 			Help: "what the Admin API has to tell, JSON lines; a path, /dev/stderr, or off"},
 
 		{Name: "trusted_ips", Kong: true, kind: networksKind,
 			Help: "addresses and CIDR blocks of proxies whose X-Forwarded-* and real_ip_header are believed, by commas"},
 		{Name: "real_ip_header", Kong: true, kind: headerKind, Default: "X-Real-IP",
-			Help: "header in which a trusted proxy gives the client's address"},
+			Help: "header in which a trusted proxy gives the client's address; proxy_protocol: it is in the PROXY header of the connection"},
 		{Name: "real_ip_recursive", Kong: true, kind: boolKind, Default: "off",
 			Help: "take the last address in real_ip_header that is not trusted, in place of the last one"},
 		{Name: "headers", Kong: true, kind: headersKind, Default: "server_tokens, latency_tokens, X-Kong-Request-Id",

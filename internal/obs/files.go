@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 )
 
 // ErrClosed is returned by writes after Files.Close.
@@ -26,7 +27,7 @@ func NewFiles() *Files { return &Files{byPath: map[string]*File{}} }
 
 // Open gives the file of a path, made with its directory if need be and
 // appended to. "" discards everything; /dev/stdout and /dev/stderr are the
-// process's own, also where these devices cannot be opened (sockets).
+// process's own streams, also where these devices cannot be opened (sockets).
 func (fs *Files) Open(path string) (*File, error) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -34,24 +35,49 @@ func (fs *Files) Open(path string) (*File, error) {
 		return f, nil
 	}
 	f := &File{path: path}
-	switch path {
-	case "":
-	case "/dev/stdout":
-		f.out = os.Stdout
-	case "/dev/stderr":
-		f.out = os.Stderr
-	default:
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return nil, fmt.Errorf("log file: %w", err)
-		}
-		out, err := openLog(path)
-		if err != nil {
-			return nil, err
-		}
-		f.out, f.owned = out, true
+	file, err := f.first()
+	if err != nil {
+		return nil, err
+	}
+	if file != nil {
+		f.out = newOutput(file)
 	}
 	fs.byPath[path] = f
 	return f, nil
+}
+
+// first opens the file for the first time; nil discards.
+func (f *File) first() (*os.File, error) {
+	switch f.path {
+	case "":
+		return nil, nil
+	case "/dev/stdout":
+		return duplicate(os.Stdout)
+	case "/dev/stderr":
+		return duplicate(os.Stderr)
+	}
+	f.named = true
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+		return nil, fmt.Errorf("log file: %w", err)
+	}
+	return openLog(f.path, 0)
+}
+
+// duplicate gives another descriptor of a standard stream. Through the descriptors
+// 1 and 2 themselves, a reader that has gone ends the process (os/signal,
+// SIGPIPE); through any other the write fails, and a gateway goes on without its
+// log.
+func duplicate(stream *os.File) (*os.File, error) {
+	syscall.ForkLock.RLock()
+	fd, err := syscall.Dup(int(stream.Fd()))
+	if err == nil {
+		syscall.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, fmt.Errorf("log file %s: %w", stream.Name(), err)
+	}
+	return os.NewFile(uintptr(fd), stream.Name()), nil
 }
 
 // Reopen opens every file anew by its path, after something has moved the old
@@ -83,8 +109,8 @@ func (fs *Files) all() []*File {
 	return all
 }
 
-func openLog(path string) (*os.File, error) {
-	out, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+func openLog(path string, flags int) (*os.File, error) {
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|flags, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("log file: %w", err)
 	}
@@ -92,13 +118,14 @@ func openLog(path string) (*os.File, error) {
 }
 
 // File is one log's destination, an io.Writer and zapcore.WriteSyncer. Safe for
-// concurrent use; each Write is one write to the file, so lines stay whole.
+// concurrent use; each Write reaches one open file as a whole, so lines stay
+// whole. A write that hangs holds up other writes, but neither Reopen nor Close.
 type File struct {
 	path  string
-	owned bool // opened here, and so reopened and closed here
+	named bool // by a path, and so reopened
 
-	mu     sync.Mutex
-	out    *os.File // nil discards
+	mu     sync.Mutex // never held during a write
+	out    *output    // nil discards
 	closed bool
 }
 
@@ -107,33 +134,51 @@ func (f *File) Path() string { return f.path }
 
 // Write appends p.
 func (f *File) Write(p []byte) (int, error) {
+	for {
+		out, err := f.current()
+		switch {
+		case err != nil:
+			return 0, err
+		case out == nil:
+			return len(p), nil
+		}
+		if n, err := out.write(p); !errors.Is(err, errRetired) {
+			return n, err
+		}
+		// It was reopened while this write waited for another one.
+	}
+}
+
+func (f *File) current() (*output, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch {
-	case f.closed:
-		return 0, ErrClosed
-	case f.out == nil:
-		return len(p), nil
+	if f.closed {
+		return nil, ErrClosed
 	}
-	return f.out.Write(p)
+	return f.out, nil
 }
 
 // Sync does nothing: log lines are not worth a disk flush each.
 func (f *File) Sync() error { return nil }
 
 func (f *File) reopen() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.owned || f.closed {
+	if !f.named {
 		return nil
 	}
-	out, err := openLog(f.path)
+	// A pipe without a reader is an error instead of a wait. Not under the lock:
+	// also a file may take its time to open.
+	file, err := openLog(f.path, syscall.O_NONBLOCK)
 	if err != nil {
 		return err
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return file.Close()
+	}
 	old := f.out
-	f.out = out
-	return old.Close()
+	f.out = newOutput(file)
+	return old.retire()
 }
 
 func (f *File) close() error {
@@ -143,8 +188,8 @@ func (f *File) close() error {
 		return nil
 	}
 	f.closed = true
-	if f.owned {
-		return f.out.Close()
+	if f.out == nil {
+		return nil
 	}
-	return nil
+	return f.out.retire()
 }

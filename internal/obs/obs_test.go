@@ -103,11 +103,12 @@ func TestAppendsToWhatIsThere(t *testing.T) {
 
 func TestPlaces(t *testing.T) {
 	fs := NewFiles()
-	if out := open(t, fs, "/dev/stdout"); out.out != os.Stdout || out.owned {
-		t.Error("/dev/stdout is not this process's own")
-	}
-	if out := open(t, fs, "/dev/stderr"); out.out != os.Stderr || out.owned {
-		t.Error("/dev/stderr is not this process's own")
+	for path, own := range map[string]*os.File{"/dev/stdout": os.Stdout, "/dev/stderr": os.Stderr} {
+		want, err := own.Stat()
+		got, gotErr := open(t, fs, path).out.file.Stat()
+		if err != nil || gotErr != nil || !os.SameFile(got, want) {
+			t.Errorf("%s is not this process's own: %v, %v", path, err, gotErr)
+		}
 	}
 	write(t, open(t, fs, ""), "to nowhere")
 	file := filepath.Join(t.TempDir(), "file")
