@@ -6,10 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"syscall"
 
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/internal/evloop"
+	"github.com/sluicegate/sluice/internal/proxyproto"
 	"github.com/sluicegate/sluice/proxy/http1"
 )
 
@@ -17,7 +19,8 @@ import (
 type clientState uint8
 
 const (
-	connHead      clientState = iota // waits for a head, or for the rest of one
+	connProxied   clientState = iota // waits for a header of the PROXY protocol
+	connHead                         // waits for a head, or for the rest of one
 	connForward                      // a request is with a service
 	connAnswer                       // an answer made here is being sent
 	connTunnel                       // two protocols that are not ours
@@ -37,6 +40,9 @@ type clientConn struct {
 	peer   netip.AddrPort
 	// peerText is its address, for the fields that name it.
 	peerText string
+	// proxied is the client that a PROXY header named.
+	proxied  netip.AddrPort
+	requests int // begun
 
 	x     *h1 // the request in work; nil while nothing of one has come
 	state clientState
@@ -45,7 +51,7 @@ type clientConn struct {
 }
 
 func (f *eventFront) newConn(l *evloop.Loop, peer netip.AddrPort) *clientConn {
-	c := &clientConn{front: f, peer: peer, peerText: peer.Addr().String()}
+	c := &clientConn{front: f, peer: peer, peerText: peer.Addr().String(), state: connHead}
 	c.task.Init(l, c)
 	c.task.SetDeadline(f.engine.group.Now().Add(f.engine.proxy.cfg.ReadHeaderTimeout))
 	f.engine.open.Add(1)
@@ -106,6 +112,8 @@ func (c *clientConn) step() bool {
 	switch c.state {
 	case connHead:
 		return c.readHead()
+	case connProxied:
+		return c.readProxied()
 	case connForward:
 		return c.x.exchangeBytes()
 	case connAnswer:
@@ -143,6 +151,39 @@ func (c *clientConn) recover() {
 	default:
 		x.panicked()
 		c.task.Poke()
+	}
+}
+
+// readProxied reads the header of the PROXY protocol that comes before
+// everything else. A connection without one means nothing.
+func (c *clientConn) readProxied() bool {
+	if c.x == nil {
+		c.x = c.front.engine.take(c)
+	}
+	x := c.x
+	for {
+		n, header, err := proxyproto.Parse(x.in)
+		switch {
+		case err != nil:
+			c.front.failed(err)
+			c.close()
+			return false
+		case n > 0:
+			c.proxied = header.Source
+			x.in = x.in[:copy(x.in, x.in[n:])]
+			c.state = connHead
+			return true
+		}
+		k, err := c.stream.Read(x.in[len(x.in):cap(x.in)])
+		x.in = x.in[:len(x.in)+k]
+		switch {
+		case k > 0:
+		case err == evloop.ErrAgain && !c.task.Expired():
+			return false
+		default:
+			c.close()
+			return false
+		}
 	}
 }
 
@@ -232,7 +273,9 @@ func (c *clientConn) handOver() {
 		f.failed(err)
 		return
 	}
-	f.shaking.Go(func() { f.handOver(&replayedConn{Conn: newCountedConn(std, &f.engine.proxy.conns), early: early}) })
+	counted := newCountedConn(std, &f.engine.proxy.conns)
+	counted.proxied = c.proxied
+	f.shaking.Go(func() { f.handOver(&replayedConn{Conn: counted, early: early}) })
 }
 
 // next goes on to the next request, or ends the connection in an orderly way.
@@ -301,6 +344,14 @@ func (c *replayedConn) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return c.Conn.Read(p)
+}
+
+// SyscallConn gives access to the descriptor, once nothing is left to replay.
+func (c *replayedConn) SyscallConn() (syscall.RawConn, error) {
+	if s, ok := c.Conn.(syscall.Conn); ok && len(c.early) == 0 {
+		return s.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // NetConn gives the connection below.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/proxy/plugin"
+	"github.com/sluicegate/sluice/proxy/upstream"
 )
 
 // Errors of the package, found with errors.Is.
@@ -35,6 +36,7 @@ const (
 	DefaultIdleTimeout       = 75 * time.Second
 	DefaultBodyTimeout       = 60 * time.Second
 	DefaultSendTimeout       = 60 * time.Second
+	DefaultKeepaliveRequests = 10000
 	DefaultVersion           = "3.9.1"
 )
 
@@ -56,6 +58,9 @@ type Listener struct {
 	TLS bool
 	// HTTP2 offers HTTP/2: by ALPN with TLS, with prior knowledge (h2c) without.
 	HTTP2 bool
+	// ProxyProtocol has every connection begin with a header of the PROXY
+	// protocol, version 1 or 2; one without is closed. Linux only.
+	ProxyProtocol bool
 }
 
 // Config is what a proxy is made of. Zero values mean the defaults named here.
@@ -116,6 +121,12 @@ type Config struct {
 	BodyTimeout       time.Duration
 	SendTimeout       time.Duration
 
+	// KeepaliveRequests is how many requests a client's connection carries
+	// (nginx's keepalive_requests), default 10000.
+	KeepaliveRequests int
+	// Keepalive bounds the connections to services that are kept.
+	Keepalive upstream.Keepalive
+
 	// Loops is how many event loops serve HTTP/1.1, default GOMAXPROCS. Hold is
 	// how long a loop keeps its processor when it has nothing to do, see
 	// evloop.Config; default 0.
@@ -153,6 +164,7 @@ func (c Config) complete() (Config, error) {
 	setDefault(&c.IdleTimeout, DefaultIdleTimeout)
 	setDefault(&c.BodyTimeout, DefaultBodyTimeout)
 	setDefault(&c.SendTimeout, DefaultSendTimeout)
+	setDefault(&c.KeepaliveRequests, DefaultKeepaliveRequests)
 	setDefault(&c.Loops, runtime.GOMAXPROCS(0))
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/internal/evloop"
+	"github.com/sluicegate/sluice/internal/proxyproto"
 	"github.com/sluicegate/sluice/proxy/http1"
 	"github.com/sluicegate/sluice/proxy/upstream"
 )
@@ -46,7 +47,7 @@ func newEngine(p *Proxy) (*engine, error) {
 	}
 	e.group = group
 	e.clock.group = group
-	e.links = upstream.NewLinks(upstream.Config{RootCAs: p.cfg.UpstreamRoots}, group)
+	e.links = upstream.NewLinks(upstream.Config{RootCAs: p.cfg.UpstreamRoots, Keepalive: p.cfg.Keepalive}, group)
 	e.requests.New = func() any { return newH1(e) }
 	return e, nil
 }
@@ -100,6 +101,7 @@ type eventFront struct {
 	scheme   string
 	port     uint16
 	portStr  string
+	proxied  bool // connections begin with a PROXY header
 
 	tls    *tls.Config // nil: plain
 	http2  *httpFront  // nil: off
@@ -109,7 +111,7 @@ type eventFront struct {
 }
 
 func newEventFront(e *engine, l Listener, ln net.Listener) *eventFront {
-	f := &eventFront{engine: e, ln: ln, scheme: "http"}
+	f := &eventFront{engine: e, ln: ln, scheme: "http", proxied: l.ProxyProtocol}
 	if addr, ok := ln.Addr().(*net.TCPAddr); ok {
 		f.port = uint16(addr.Port)
 	}
@@ -163,6 +165,9 @@ func (f *eventFront) taken(a evloop.Accepted) {
 	}
 	c := f.newConn(a.Loop, a.Peer)
 	c.stream, c.conn = &c.plain, &c.plain
+	if f.proxied {
+		c.state = connProxied
+	}
 	if err := c.plain.Bind(a.FD, &c.task); err != nil {
 		c.forget()
 		f.failed(errors.Join(err, syscall.Close(a.FD)))
@@ -187,6 +192,12 @@ func (f *eventFront) shake(a evloop.Accepted) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.ReadHeaderTimeout)
 	defer cancel()
 	socket := &evloop.Socket{Conn: counted}
+	if f.proxied {
+		if socket.Conn, err = readProxied(ctx, counted); err != nil {
+			f.failed(errors.Join(err, counted.Close()))
+			return
+		}
+	}
 	secure := tls.Server(socket, f.tls)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		f.failed(errors.Join(err, counted.Close()))
@@ -199,10 +210,36 @@ func (f *eventFront) shake(a evloop.Accepted) {
 	}
 	s := evloop.NewSecure(secure, socket)
 	c := f.newConn(f.engine.group.Pick(), a.Peer)
-	c.tls, c.stream, c.conn = &state, s, s.Socket()
+	c.tls, c.stream, c.conn, c.proxied = &state, s, s.Socket(), counted.proxied
 	if err := s.Move(&c.task); err != nil {
 		c.forget()
 		f.failed(errors.Join(err, secure.Close()))
+	}
+}
+
+// readProxied reads the header of the PROXY protocol from a connection, and
+// gives one that goes on after it.
+func readProxied(ctx context.Context, c *countedConn) (net.Conn, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := c.SetReadDeadline(deadline); err != nil {
+			return nil, err
+		}
+	}
+	buf := make([]byte, 0, proxyproto.MaxHeader)
+	for {
+		n, err := c.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if n == 0 && err != nil {
+			return nil, err
+		}
+		n, header, err := proxyproto.Parse(buf)
+		switch {
+		case err != nil:
+			return nil, err
+		case n > 0:
+			c.proxied = header.Source
+			return &replayedConn{Conn: c, early: buf[n:]}, c.SetReadDeadline(time.Time{})
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 	"unsafe"
 
@@ -100,6 +101,8 @@ type exchange struct {
 	// client has been given a status.
 	streaming, headSent bool
 	bodySent            int64
+	// proxied is the client that a PROXY header named, zero without one.
+	proxied netip.AddrPort
 	// peerText is Peer's address as text, made by the front once a connection.
 	peerText string
 	idText   [32]byte

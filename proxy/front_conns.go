@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"syscall"
 )
@@ -28,6 +30,8 @@ func (l *countingListener) Accept() (net.Conn, error) {
 type countedConn struct {
 	net.Conn
 	counts *connCounts
+	// proxied is the client that a PROXY header named, zero without one.
+	proxied netip.AddrPort
 
 	mu     sync.Mutex // net/http closes idle connections from another goroutine
 	idle   bool
@@ -81,16 +85,35 @@ func (c *countedConn) setIdle(idle bool) {
 
 // connState is net/http's report of what a connection is doing.
 func connState(c net.Conn, state http.ConnState) {
-	for {
-		outer, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		c = outer.NetConn()
-	}
-	if counted, ok := c.(*countedConn); ok {
+	if counted := countedBelow(c); counted != nil {
 		counted.mu.Lock()
 		defer counted.mu.Unlock()
 		counted.setIdle(state == http.StateIdle)
 	}
+}
+
+// countedBelow gives the counted connection under TLS and others, or nil.
+func countedBelow(c net.Conn) *countedConn {
+	for {
+		if counted, ok := c.(*countedConn); ok {
+			return counted
+		}
+		outer, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		c = outer.NetConn()
+	}
+}
+
+// proxiedKey is where a connection's context has the client that a PROXY header
+// named.
+type proxiedKey struct{}
+
+// connContext is net/http's hook for new connections.
+func connContext(ctx context.Context, c net.Conn) context.Context {
+	if counted := countedBelow(c); counted != nil && counted.proxied.IsValid() {
+		return context.WithValue(ctx, proxiedKey{}, counted.proxied)
+	}
+	return ctx
 }

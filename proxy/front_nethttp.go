@@ -49,6 +49,7 @@ func newHTTPFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
 		MaxHeaderBytes:               p.cfg.MaxHeadBytes,
 		BaseContext:                  func(net.Listener) context.Context { return p.ctx },
 		ConnState:                    connState,
+		ConnContext:                  connContext,
 		ErrorLog:                     debugLog(p.log),
 		Protocols:                    new(http.Protocols),
 	}
@@ -140,6 +141,7 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		x.Peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
 		x.peerText = x.Peer.Addr().String()
+		x.proxied, _ = r.Context().Value(proxiedKey{}).(netip.AddrPort)
 	}
 	addHTTP(&x.received, r.Header)
 	x.requestFields.CopyFrom(&x.received)

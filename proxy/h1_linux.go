@@ -140,7 +140,7 @@ func (x *h1) identify() {
 	q.Scheme, q.TLS = c.front.scheme, c.tls
 	q.RawPath, q.Query, q.HasQuery = x.req.PathQuery()
 	q.ProtoMajor, q.ProtoMinor = 1, x.req.Minor
-	x.Listener, x.Peer, x.peerText = c.front.port, c.peer, c.peerText
+	x.Listener, x.Peer, x.peerText, x.proxied = c.front.port, c.peer, c.peerText, c.proxied
 	x.received.CopyFrom(&x.req.Fields)
 	x.requestFields.CopyFrom(&x.req.Fields)
 	if x.ctx == nil {
@@ -165,7 +165,8 @@ func (x *h1) begin() {
 		x.refuse(http.StatusBadRequest)
 		return
 	}
-	x.keepAlive = x.req.KeepAlive() && !x.c.front.engine.draining.Load()
+	x.c.requests++
+	x.keepAlive = x.req.KeepAlive() && !x.c.front.engine.draining.Load() && x.c.requests < x.proxy.cfg.KeepaliveRequests
 	x.halfClosed = x.c.conn.HungUp()
 	x.body.begin(framing)
 	if x.body.present() {

@@ -4,16 +4,26 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"net"
 )
 
 // eventLoops is nothing on systems without epoll: net/http serves HTTP/1.1.
 type eventLoops struct{}
 
-func (*eventLoops) start(*Proxy) error          { return nil }
-func (*eventLoops) drain(context.Context) error { return nil }
-func (*eventLoops) close() error                { return nil }
-func (*eventLoops) keep([]*route)               {}
+func (*eventLoops) start(p *Proxy) error {
+	for _, l := range p.cfg.Listen {
+		if l.ProxyProtocol {
+			return fmt.Errorf("%w: listener %s: the PROXY protocol needs event loops", ErrConfig, l.Address)
+		}
+	}
+	return nil
+}
+
 func (*eventLoops) front(p *Proxy, of Listener, ln net.Listener) listenerFront {
 	return newHTTPFront(p, of, ln)
 }
+
+func (*eventLoops) drain(context.Context) error { return nil }
+func (*eventLoops) close() error                { return nil }
+func (*eventLoops) keep([]*route)               {}

@@ -63,7 +63,7 @@ func New(cfg Config) (*Proxy, error) {
 	p := &Proxy{
 		cfg:     cfg,
 		log:     cfg.Logger,
-		client:  upstream.New(upstream.Config{RootCAs: cfg.UpstreamRoots}),
+		client:  upstream.New(upstream.Config{RootCAs: cfg.UpstreamRoots, Keepalive: cfg.Keepalive}),
 		headers: policy,
 		trust:   newTrust(cfg),
 	}

@@ -60,10 +60,7 @@ func (p *Proxy) begin(x *exchange) {
 	if x.Request.Body != nil {
 		x.upgrade = "" // the bytes after a 101 must not be taken for a body
 	}
-	x.Client = x.Peer
-	if x.trusted = p.trust.trusts(x.Peer.Addr()); x.trusted {
-		x.Client = p.trust.client(x.Peer, &x.received)
-	}
+	x.Client, x.trusted = p.trust.resolve(x.Peer, x.proxied, &x.received)
 	x.Request.Path = router.Normalize(x.Request.RawPath)
 }
 

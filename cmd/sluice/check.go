@@ -76,9 +76,6 @@ func printSettings(out io.Writer, cfg *config.Config) error {
 // directory. It changes nothing.
 func usable(cfg *config.Config) []error {
 	var problems []error
-	if err := unwired(cfg); err != nil {
-		problems = append(problems, err)
-	}
 	for _, files := range []func() (certs, keys []string){cfg.ProxyCertificates, cfg.AdminCertificates} {
 		if crt, key := files(); len(crt) > 0 {
 			if _, err := certs.FromFiles(crt, key); err != nil {

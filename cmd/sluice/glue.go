@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 	"github.com/sluicegate/sluice/api"
 	"github.com/sluicegate/sluice/cluster"
 	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/proxy/upstream"
 )
 
 // apiCluster is the cluster as the Admin API wants it.
@@ -31,17 +31,6 @@ func (g *gateway) openAccessLog(path string) (io.Writer, error) {
 		return nil, nil
 	}
 	return g.files.Open(path)
-}
-
-// unwired refuses what the settings may say and the proxy does not do yet. To
-// ignore the flag would give every client the wrong address.
-func unwired(cfg *config.Config) error {
-	for _, l := range cfg.ProxyListen() {
-		if l.ProxyProtocol {
-			return fmt.Errorf("proxy_listen %s: the flag proxy_protocol is not supported yet", l.Addr)
-		}
-	}
-	return nil
 }
 
 // connections is the proxy's part of GET /status.
@@ -109,4 +98,23 @@ func apiListeners(ls []config.Listener) []api.Listener {
 		}
 	}
 	return all
+}
+
+// keepalive gives Kong's settings of kept connections, in which 0 means none or
+// no bound.
+func keepalive(cfg *config.Config) upstream.Keepalive {
+	k := upstream.Keepalive{
+		PoolSize: cfg.UpstreamKeepalivePoolSize(), MaxRequests: cfg.UpstreamKeepaliveMaxRequests(),
+		IdleTimeout: cfg.UpstreamKeepaliveIdleTimeout(),
+	}
+	if k.PoolSize == 0 {
+		k.PoolSize = -1
+	}
+	if k.MaxRequests == 0 {
+		k.MaxRequests = -1
+	}
+	if k.IdleTimeout == 0 {
+		k.IdleTimeout = -1
+	}
+	return k
 }

@@ -179,16 +179,13 @@ func (g *gateway) openProxy(ctx context.Context) error {
 		g.served.set(g.machine)
 		return nil
 	}
-	if err := unwired(g.cfg); err != nil {
-		return err
-	}
 	access, err := g.openAccessLog(g.cfg.ProxyAccessLog())
 	if err != nil {
 		return err
 	}
 	listen := make([]proxy.Listener, 0, len(g.cfg.ProxyListen()))
 	for _, l := range g.cfg.ProxyListen() {
-		listen = append(listen, proxy.Listener{Address: l.Addr, TLS: l.TLS, HTTP2: l.HTTP2})
+		listen = append(listen, proxy.Listener{Address: l.Addr, TLS: l.TLS, HTTP2: l.HTTP2, ProxyProtocol: l.ProxyProtocol})
 	}
 	conf := proxy.Config{
 		Listen: listen, Machine: g.machine, Version: kongVersion,
@@ -200,6 +197,7 @@ func (g *gateway) openProxy(ctx context.Context) error {
 		ReadHeaderTimeout: g.cfg.ClientHeaderTimeout(), IdleTimeout: g.cfg.KeepaliveTimeout(),
 		BodyTimeout: g.cfg.ClientBodyTimeout(), SendTimeout: g.cfg.SendTimeout(),
 	}
+	conf.KeepaliveRequests, conf.Keepalive = g.cfg.KeepaliveRequests(), keepalive(g.cfg)
 	conf.Loops, conf.Hold = shareProcessors()
 	if hasTLS(g.cfg.ProxyListen()) {
 		source, err := g.certificates(g.cfg.ProxyCertificates())

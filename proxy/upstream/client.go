@@ -13,7 +13,7 @@ import (
 
 // New makes a client. Its owner closes it.
 func New(cfg Config) Client {
-	return &client{cfg: cfg, pool: newPool(), h2: newH2(cfg)}
+	return &client{cfg: cfg, pool: newPool(cfg.Keepalive.complete()), h2: newH2(cfg)}
 }
 
 type client struct {

@@ -364,12 +364,12 @@ func TestPoolForgetsOldConnections(t *testing.T) {
 	}
 	c := client.pool.pop(s.target)
 	client.pool.put(c)
-	c.idleSince = time.Now().Add(-2 * idleTimeout)
-	if old := client.pool.takeOld(time.Now().Add(-idleTimeout)); len(old) != 1 || client.pool.count() != 0 {
+	c.idleSince = time.Now().Add(-2 * client.pool.keep.IdleTimeout)
+	if old := client.pool.takeOld(time.Now().Add(-client.pool.keep.IdleTimeout)); len(old) != 1 || client.pool.count() != 0 {
 		t.Fatalf("%d old connections, %d left", len(old), client.pool.count())
 	}
 	client.pool.put(c)
-	c.idleSince = time.Now().Add(-2 * idleTimeout)
+	c.idleSince = time.Now().Add(-2 * client.pool.keep.IdleTimeout)
 	if client.pool.get(s.target, false) != nil {
 		t.Fatal("an old connection is given out")
 	}
@@ -377,12 +377,12 @@ func TestPoolForgetsOldConnections(t *testing.T) {
 
 func TestPoolIsBounded(t *testing.T) {
 	client := newClient(t)
-	for range maxIdlePerHost + 10 {
+	for range client.pool.keep.PoolSize + 10 {
 		a, b := net.Pipe()
 		t.Cleanup(func() { a.Close(); b.Close() })
 		client.pool.put(&conn{Conn: a, tcp: a})
 	}
-	if n := client.pool.count(); n != maxIdlePerHost {
+	if n := client.pool.count(); n != client.pool.keep.PoolSize {
 		t.Fatalf("%d idle connections", n)
 	}
 }

@@ -104,7 +104,7 @@ func (x *exchange) close() {
 		x.conn.cut() // what is still going on fails
 	}
 	x.up.end()
-	if !x.stop() || x.last || x.conn.requests >= maxRequests || x.conn.reader.Buffered() > 0 {
+	if !x.stop() || x.last || x.conn.requests >= x.client.pool.keep.MaxRequests || x.conn.reader.Buffered() > 0 {
 		x.conn.cut()
 		return
 	}

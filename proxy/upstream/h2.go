@@ -24,7 +24,7 @@ func newH2(cfg Config) *h2 {
 	transport := func(verify, encrypted bool) *http.Transport {
 		t := &http.Transport{
 			DisableCompression: true, // what the service sends goes through as it is
-			IdleConnTimeout:    idleTimeout,
+			IdleConnTimeout:    cfg.Keepalive.complete().IdleTimeout,
 			Protocols:          new(http.Protocols),
 			TLSClientConfig: &tls.Config{RootCAs: cfg.RootCAs, InsecureSkipVerify: !verify,
 				MinVersion: tls.VersionTLS12},

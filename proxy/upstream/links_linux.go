@@ -18,6 +18,7 @@ import (
 type Links struct {
 	group  *evloop.Group
 	tls    func(Target) *tls.Config
+	keep   Keepalive
 	pools  sync.Map // of *LinkPool by Target
 	closed atomic.Bool
 }
@@ -25,7 +26,7 @@ type Links struct {
 // NewLinks makes an empty set for the loops of a group. Its owner closes it
 // before the group.
 func NewLinks(cfg Config, group *evloop.Group) *Links {
-	return &Links{group: group, tls: (&client{cfg: cfg}).tlsConfig}
+	return &Links{group: group, tls: (&client{cfg: cfg}).tlsConfig, keep: cfg.Keepalive.complete()}
 }
 
 // Pool gives the connections of a target.
@@ -132,12 +133,13 @@ func (l *Link) Put() {
 	l.conn.Attach(&l.task)
 	list := &l.pool.loops[l.loop.Index()]
 	list.mu.Lock()
-	keep := l.requests < maxRequests && len(list.idle) < maxIdlePerHost && !l.conn.HungUp() && l.silent() &&
+	limits := &l.pool.links.keep
+	keep := l.requests < limits.MaxRequests && len(list.idle) < limits.PoolSize && !l.conn.HungUp() && l.silent() &&
 		!l.pool.closed.Load() && !l.pool.links.closed.Load()
 	if keep {
 		l.idle = true
 		list.idle = append(list.idle, l)
-		l.task.SetDeadline(l.pool.links.group.Now().Add(idleTimeout))
+		l.task.SetDeadline(l.pool.links.group.Now().Add(limits.IdleTimeout))
 	}
 	list.mu.Unlock()
 	if !keep {

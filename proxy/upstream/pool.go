@@ -11,16 +11,18 @@ type pool struct {
 	mu     sync.Mutex
 	idle   map[Target][]*conn // oldest first
 	closed bool
+	keep   Keepalive // complete
 
 	stop    chan struct{}
 	sweeper sync.WaitGroup
 }
 
-// sweepEvery is how often connections that were idle too long are looked for.
-const sweepEvery = idleTimeout / 6
+// sweepEvery is how often connections that were idle too long are looked for, at
+// most.
+const sweepEvery = 10 * time.Second
 
-func newPool() *pool {
-	p := &pool{idle: map[Target][]*conn{}, stop: make(chan struct{})}
+func newPool(keep Keepalive) *pool {
+	p := &pool{idle: map[Target][]*conn{}, keep: keep, stop: make(chan struct{})}
 	p.sweeper.Go(p.sweepLoop)
 	return p
 }
@@ -33,7 +35,7 @@ func (p *pool) get(t Target, check bool) *conn {
 		if c == nil {
 			return nil
 		}
-		if time.Since(c.idleSince) < idleTimeout && (!check || alive(c.tcp)) {
+		if time.Since(c.idleSince) < p.keep.IdleTimeout && (!check || alive(c.tcp)) {
 			c.kept = true
 			return c
 		}
@@ -59,7 +61,7 @@ func (p *pool) pop(t Target) *conn {
 func (p *pool) put(c *conn) {
 	c.idleSince = time.Now()
 	p.mu.Lock()
-	full := p.closed || len(p.idle[c.target]) >= maxIdlePerHost
+	full := p.closed || len(p.idle[c.target]) >= p.keep.PoolSize
 	if !full {
 		p.idle[c.target] = append(p.idle[c.target], c)
 	}
@@ -70,14 +72,14 @@ func (p *pool) put(c *conn) {
 }
 
 func (p *pool) sweepLoop() {
-	ticker := time.NewTicker(sweepEvery)
+	ticker := time.NewTicker(min(sweepEvery, p.keep.IdleTimeout))
 	defer ticker.Stop()
 	for {
 		select {
 		case <-p.stop:
 			return
 		case now := <-ticker.C:
-			for _, c := range p.takeOld(now.Add(-idleTimeout)) {
+			for _, c := range p.takeOld(now.Add(-p.keep.IdleTimeout)) {
 				c.cut()
 			}
 		}

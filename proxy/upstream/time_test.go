@@ -17,7 +17,7 @@ import (
 // answer took. It waits for the service to end.
 func onPipe(req *Request, serve func(net.Conn, *bufio.Reader)) (answer string, took time.Duration, err error) {
 	ours, theirs := net.Pipe()
-	c := &client{pool: newPool()}
+	c := &client{pool: newPool(Keepalive{}.complete())}
 	defer c.pool.close()
 	cn := &conn{Conn: ours, tcp: ours}
 	cn.setReader()
@@ -136,7 +136,7 @@ func TestExpectOfAnOldService(t *testing.T) {
 // over.
 func TestSweeper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool()
+		p := newPool(Keepalive{}.complete())
 		defer p.close()
 		ours, theirs := net.Pipe()
 		p.put(&conn{Conn: ours, tcp: ours})
@@ -144,7 +144,7 @@ func TestSweeper(t *testing.T) {
 		if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Fatalf("got %v", err)
 		}
-		if idle := time.Since(start); idle < idleTimeout || idle > idleTimeout+2*sweepEvery {
+		if idle := time.Since(start); idle < p.keep.IdleTimeout || idle > p.keep.IdleTimeout+2*sweepEvery {
 			t.Fatalf("closed after %v", idle)
 		}
 	})

@@ -11,10 +11,12 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"time"
 
@@ -42,14 +44,10 @@ var (
 	ErrClosed = errors.New("upstream client is closed")
 )
 
-// Bounds of the client. The counts and times of kept connections are Kong's
-// (upstream_keepalive_pool_size, _max_requests, _idle_timeout).
+// Bounds of the client.
 const (
 	maxHead         = 64 << 10
 	maxInterim      = 8 // 1xx answers before the final one
-	maxIdlePerHost  = 512
-	maxRequests     = 10000
-	idleTimeout     = 60 * time.Second
 	continueTimeout = time.Second
 	bufferSize      = 4 << 10
 	pieceSize       = 32 << 10 // of a streamed request body
@@ -151,4 +149,33 @@ type Client interface {
 type Config struct {
 	// RootCAs verify services whose target asks for it; nil: the system's.
 	RootCAs *x509.CertPool
+	// Keepalive bounds the connections that are kept.
+	Keepalive Keepalive
+}
+
+// Keepalive bounds the connections that are kept. Zero values mean the defaults,
+// which are Kong's.
+type Keepalive struct {
+	// PoolSize is how many idle connections a target has, for each event loop
+	// (Kong's upstream_keepalive_pool_size, for each worker), default 512.
+	// Negative: none are kept.
+	PoolSize int
+	// MaxRequests is how many requests a connection carries
+	// (upstream_keepalive_max_requests), default 10000. Negative: no bound.
+	MaxRequests int
+	// IdleTimeout is how long one may be idle (upstream_keepalive_idle_timeout),
+	// default 60 s. Negative: no bound.
+	IdleTimeout time.Duration
+}
+
+// complete puts defaults for zeros, and numbers for negatives.
+func (k Keepalive) complete() Keepalive {
+	k.PoolSize = max(0, cmp.Or(k.PoolSize, 512))
+	if k.MaxRequests = cmp.Or(k.MaxRequests, 10000); k.MaxRequests < 0 {
+		k.MaxRequests = math.MaxInt
+	}
+	if k.IdleTimeout = cmp.Or(k.IdleTimeout, 60*time.Second); k.IdleTimeout < 0 {
+		k.IdleTimeout = 100 * 365 * 24 * time.Hour
+	}
+	return k
 }
