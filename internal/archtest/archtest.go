@@ -29,6 +29,7 @@ func floors() []floor {
 		{"proxy", 4}, {"cluster", 4}, {"cluster/*", 4},
 		{"api", 5},
 		{"cmd/sluice", 6},
+		{"scripts/*", 7},
 	}
 }
 
