@@ -156,10 +156,11 @@ func TestReportAndPlot(t *testing.T) {
 	own := roundsOf([]float64{1}, []float64{1}, 0)
 	own.names, own.work = []string{"10 routes", "5,000 routes"}, works()[13]
 	skipped := result{work: works()[11], skipped: "h2load is not installed"}
-	results := []result{*two, skipped, *own}
+	broken := result{work: works()[10], fault: errors.New("status 502\nand more"), samples: [][]*sample{{{PerRequest: 1}}, nil}, names: []string{"nginx", "sluice"}}
+	results := []result{*two, skipped, *own, broken}
 	b := &bench{opts: options{rounds: 2, duration: time.Second, out: filepath.Join(t.TempDir(), "docs", "x.md")}}
 	text := b.report(results, time.Now())
-	for _, want := range []string{"**missed**", "**the machine was disturbed** in 1 of 2", "<= 0.85 x", "not installed", "Via: x", "| routes | 5,000 routes |"} {
+	for _, want := range []string{"**missed**", "**the machine was disturbed** in 1 of 2", "<= 0.85 x", "not installed", "Via: x", "**failed**: status 502 and more", "| routes | 5,000 routes |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report lacks %q:\n%s", want, text)
 		}

@@ -29,6 +29,7 @@ type bench struct {
 
 	// Of the work that is being measured.
 	loadCores []int
+	warned    bool // of a generator without priority
 	service   *machine.Process
 	stdin     io.Closer // of service: its end ends it
 }
@@ -39,6 +40,7 @@ type result struct {
 	names   []string    // of the contestants
 	samples [][]*sample // by contestant and round
 	skipped string      // why it was not measured
+	fault   error       // why it was given up
 	heads   map[string]string
 }
 
@@ -76,18 +78,20 @@ func compare(ctx context.Context, opts options, stdout, stderr io.Writer) (err e
 	began := time.Now()
 	var results []result
 	for _, w := range list {
-		r, err := b.measure(ctx, w)
-		if err != nil {
-			return fmt.Errorf("%s: %w", w.name, err)
+		// A work that fails is a row that says so; the others are still worth it.
+		r, fault := b.measure(ctx, w)
+		if ctx.Err() != nil {
+			return errors.New("stopped; nothing is written")
+		}
+		if r.fault = fault; fault != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", w.name, fault))
 		}
 		results = append(results, r)
 		b.tell("%s", oneLine(&r))
 	}
 	report := b.report(results, began)
-	if _, err := io.WriteString(stdout, report); err != nil {
-		return err
-	}
-	return b.keep(report, results)
+	_, fault := io.WriteString(stdout, report)
+	return errors.Join(err, fault, b.keep(report, results))
 }
 
 func (b *bench) tell(format string, args ...any) {
@@ -98,114 +102,135 @@ func (b *bench) tell(format string, args ...any) {
 func (b *bench) layout(w *work) (proxy []int) {
 	proxy = b.cores[:w.cores]
 	b.loadCores = b.cores[w.cores:min(w.cores+w.cores, len(b.cores))]
-	if len(b.loadCores) < w.cores {
+	if b.sharedCores(w) {
 		b.loadCores = b.cores // two for two on a machine of two: all share
 	}
 	return proxy
 }
 
-func (b *bench) paths(w *work, t *target) []string { return routePaths(t.routeCount) }
+// sharedCores says whether the load has no cores of its own.
+func (b *bench) sharedCores(w *work) bool { return len(b.cores) < 2*w.cores }
+
+// field is the contestants of one work.
+type field struct {
+	entrants []contestant
+	targets  []*target // by entrant; nil where none runs
+	setup    setup
+	repeats  int // of disturbed samples that are left
+}
+
+// stop ends all that run.
+func (f *field) stop() {
+	for i, t := range f.targets {
+		if t != nil && !f.entrants[i].shared {
+			t.process.Stop()
+		}
+		f.targets[i] = nil
+	}
+}
 
 // measure runs the rounds of one work.
 func (b *bench) measure(ctx context.Context, w work) (result, error) {
-	entrants := w.entrants(b.tools)
-	r := result{work: w, heads: map[string]string{}, samples: make([][]*sample, len(entrants))}
-	for _, e := range entrants {
-		r.names = append(r.names, e.name)
-	}
+	r := result{work: w, heads: map[string]string{}}
 	if w.needs == "h2load" && b.tools.h2load == "" {
 		r.skipped = "h2load is not installed (apt-get install nghttp2-client)"
 		return r, nil
 	}
 	b.tell("%s: %s", w.name, w.title)
-	s := setup{Cores: b.layout(&w), AccessLog: w.accessLog, plugins: w.plugins}
-	if err := b.startService(&s); err != nil {
-		return r, err
-	}
-	defer b.stopService()
-	targets := make([]*target, len(entrants))
-	stop := func() {
-		for i, t := range targets {
-			if t != nil && !entrants[i].shared {
-				t.process.Stop()
-			}
-			targets[i] = nil
-		}
-	}
-	defer stop()
 	rounds := b.opts.rounds
 	if w.rounds > 0 {
 		rounds = min(rounds, w.rounds)
 	}
-	repeats := rounds * len(entrants) // of disturbed samples, in all
+	f := &field{entrants: w.entrants(b.tools)}
+	f.targets, f.repeats = make([]*target, len(f.entrants)), rounds*len(f.entrants)
+	r.samples = make([][]*sample, len(f.entrants))
+	for _, e := range f.entrants {
+		r.names = append(r.names, e.name)
+	}
+	f.setup = setup{Cores: b.layout(&w), AccessLog: w.accessLog, plugins: w.plugins}
+	if err := b.startService(&f.setup); err != nil {
+		return r, err
+	}
+	defer b.stopService()
+	defer f.stop()
 	for round := range rounds {
-		for i := range entrants {
-			// The order rotates: who comes first has a cold machine.
-			k := (i + round) % len(entrants)
-			if err := b.ready(ctx, &w, entrants, targets, k, s); err != nil {
-				return r, err
-			}
-			sample, err := b.sampleOf(ctx, &w, &entrants[k], targets[k], &repeats)
-			if err != nil {
-				return r, fmt.Errorf("%s: %w", entrants[k].name, err)
-			}
-			r.heads[entrants[k].name] = targets[k].head
-			r.samples[k] = append(r.samples[k], sample)
-			b.tell("  round %d %-12s %s", round+1, entrants[k].name, sample)
-			if w.fresh {
-				stop()
-			}
+		if err := b.round(ctx, &r, f, round); err != nil {
+			return r, err
 		}
 	}
 	return r, nil
 }
 
-// ready starts contestant k if it does not run.
-func (b *bench) ready(ctx context.Context, w *work, entrants []contestant, targets []*target, k int, s setup) (err error) {
-	if targets[k] != nil {
-		return nil
-	}
-	if entrants[k].shared {
-		if err := b.ready(ctx, w, entrants, targets, 0, s); err != nil {
+// round takes one sample of each. The order rotates: who comes first has a
+// cold machine.
+func (b *bench) round(ctx context.Context, r *result, f *field, round int) error {
+	for i := range f.entrants {
+		k := (i + round) % len(f.entrants)
+		name := f.entrants[k].name
+		if err := b.ready(ctx, &r.work, f, k); err != nil {
 			return err
 		}
-		targets[k] = targets[0]
+		sample, err := b.sampleOf(ctx, &r.work, f, k)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		r.heads[name] = f.targets[k].head
+		r.samples[k] = append(r.samples[k], sample)
+		b.tell("  round %d %-12s %s", round+1, name, sample)
+		if r.work.fresh {
+			f.stop()
+		}
+	}
+	return nil
+}
+
+// ready starts contestant k if it does not run.
+func (b *bench) ready(ctx context.Context, w *work, f *field, k int) (err error) {
+	if f.targets[k] != nil {
 		return nil
 	}
+	if f.entrants[k].shared {
+		err = b.ready(ctx, w, f, 0)
+		f.targets[k] = f.targets[0]
+		return err
+	}
 	count := fewRoutes
-	for _, n := range []int{w.routes, entrants[k].routes} {
+	for _, n := range []int{w.routes, f.entrants[k].routes} {
 		if n > 0 {
 			count = n
 		}
 	}
+	s := f.setup
 	s.Routes = routePaths(count)
-	if targets[k], err = entrants[k].start(ctx, b, s); err == nil {
-		targets[k].routeCount = count
+	t, err := f.entrants[k].start(ctx, b, s)
+	if err != nil {
+		return err
 	}
-	return err
+	t.routeCount, f.targets[k] = count, t
+	return nil
 }
 
 // sampleOf repeats a disturbed sample at most twice, and keeps the quietest.
-func (b *bench) sampleOf(ctx context.Context, w *work, e *contestant, t *target, repeats *int) (best *sample, err error) {
+func (b *bench) sampleOf(ctx context.Context, w *work, f *field, k int) (best *sample, err error) {
 	take := w.sample
-	if e.sample != nil {
-		take = e.sample
+	if own := f.entrants[k].sample; own != nil {
+		take = own
 	}
 	for try := 0; ; try++ {
-		s, err := take(ctx, b, w, t)
+		s, err := take(ctx, b, w, f.targets[k])
 		if err != nil {
 			return nil, err
 		}
-		if s.Failed > 0 && w.name != "swap" {
+		if s.Failed > 0 && !w.tolerant {
 			return nil, fmt.Errorf("%d requests failed: %s", s.Failed, s.Fault)
 		}
 		if best == nil || s.Failed > best.Failed || s.Failed == best.Failed && s.Others < best.Others {
 			best = s // one that failed is never thrown away for a quieter one
 		}
-		if !s.disturbed() || w.fresh || try == 2 || *repeats == 0 {
+		if !s.disturbed() || w.figure.calm || try == 2 || f.repeats == 0 {
 			return best, nil
 		}
-		*repeats--
+		f.repeats--
 		b.tell("    again: others used %.0f %% of the machine", 100*s.Others)
 	}
 }

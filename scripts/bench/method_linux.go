@@ -12,7 +12,7 @@ import (
 const method = `## How it was measured
 
 - Every proxy stands between the same generator and the same service, each one thread around epoll in a process of its own, over loopback. Every answer is checked: status, Content-Length and each byte of the body; one wrong answer fails the run. The service checks each byte of a POST.
-- One core: the proxy is bound to the first core, generator and service to the second. Two cores: nginx with two workers, haproxy with two threads, Sluice as it is; generator and service have two other cores, or on a machine of two share those of the proxy.
+- One core: the proxy is bound to the first core, generator and service to the second. Two cores: nginx with two workers, haproxy with two threads, Sluice as it is; generator and service have two other cores, or on a machine of two share those of the proxy; then the generator has real-time priority (SCHED_FIFO) where that is allowed, so that its own waiting for a core is not taken for the proxy's.
 - CPU is the time of all threads of all the proxy's processes (schedstat) between the first and the last request that count, over the number of requests. Where threads ended it is /proc/PID/stat's, to 10 ms.
 - Saturation: each connection sends its next request on the answer. At a fixed rate requests are due at even distances, and latency counts from then, also for those that waited for a connection (64 of them). The generator sleeps in epoll_pwait2 with 1 ns of timer slack; how late it still sent is in the table of all figures.
 - A round measures each proxy once; the order rotates. All run all the time and are idle while they are not measured. A sample in which more than 5 % of the machine went to others (busy time in /proc/stat, stolen time included, less the proxy's and the benchmark's own) is repeated at most twice, and marked if it stays so.
@@ -21,7 +21,7 @@ const method = `## How it was measured
 - Sluice's metrics are on, always; it is configured over its Admin API and otherwise as it comes.
 - RSS is smaps_rollup's, added up over the processes, two seconds after the last of the connections was opened; each has had one request.
 - HTTP/2 is h2load's; its 32 handshakes are part of all proxies' time.
-- The row of 5,000 routes compares the whole request: the router's own share is too small to be seen from outside, see make microbench.
+- The rows of 5,000 routes compare the whole request: the router's own share cannot be seen from outside, see make microbench. Where all 5,000 are asked in turn, each request also finds its route's data out of the processor's cache.
 `
 
 // machineText is the machine and the versions.

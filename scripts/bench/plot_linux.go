@@ -21,7 +21,7 @@ func plot(results []result) string {
 	low, high := 0.5, 2.0
 	for i := range results {
 		r := &results[i]
-		if r.skipped != "" || r.work.contestants != nil {
+		if r.absent() != "" || r.work.contestants != nil {
 			continue
 		}
 		rows = append(rows, r)

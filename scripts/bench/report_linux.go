@@ -28,7 +28,7 @@ func evaluate(r *result) row {
 	var quiet, all []int
 	for i := range rounds {
 		all = append(all, i)
-		if !slices.ContainsFunc(r.samples, func(s []*sample) bool { return s[i].disturbed() }) {
+		if r.work.figure.calm || !slices.ContainsFunc(r.samples, func(s []*sample) bool { return s[i].disturbed() }) {
 			quiet = append(quiet, i)
 		}
 	}
@@ -85,8 +85,10 @@ func (o *row) verdict(w *work) string {
 }
 
 func (s *sample) String() string {
-	text := fmt.Sprintf("%6.1f us/request %7.0f/s  p50 %-7s p99 %-7s core %3.0f %%  rss %.1f MB", s.PerRequest, s.PerSecond,
-		short(s.P50), short(s.P99), 100*s.Share, float64(s.RSS)/1e6)
+	text := fmt.Sprintf("%6.1f us/request %7.0f/s  core %3.0f %%  rss %.1f MB", s.PerRequest, s.PerSecond, 100*s.Share, float64(s.RSS)/1e6)
+	if s.P99 > 0 {
+		text += fmt.Sprintf("  p50 %s p99 %s", short(s.P50), short(s.P99))
+	}
 	if s.Late > 0 {
 		text += "  sent late by " + short(s.Late)
 	}
@@ -125,8 +127,8 @@ func number(v float64) string {
 
 // oneLine is the end of a work's progress.
 func oneLine(r *result) string {
-	if r.skipped != "" {
-		return fmt.Sprintf("%s: not measured: %s", r.work.name, r.skipped)
+	if text := r.absent(); text != "" {
+		return fmt.Sprintf("%s: %s", r.work.name, text)
 	}
 	o := evaluate(r)
 	var parts []string
@@ -134,6 +136,17 @@ func oneLine(r *result) string {
 		parts = append(parts, fmt.Sprintf("%s %s", name, cell(&o, k)))
 	}
 	return fmt.Sprintf("  = %s: %s; goal %s: %s", r.work.figure.name, strings.Join(parts, ", "), r.work.goal(), o.verdict(&r.work))
+}
+
+// absent says why a work has no figures; empty if it has.
+func (r *result) absent() string {
+	switch {
+	case r.skipped != "":
+		return "not measured: " + r.skipped
+	case r.fault != nil:
+		return "**failed**: " + strings.Join(strings.Fields(r.fault.Error()), " ")
+	}
+	return ""
 }
 
 // cell is a figure and, but for the first, its ratio.
@@ -157,8 +170,8 @@ func (b *bench) report(results []result, began time.Time) string {
 	for i := range results {
 		r := &results[i]
 		switch {
-		case r.skipped != "":
-			add("| %s | %s | | | | %s | not measured: %s |", r.work.title, r.work.figure.name, r.work.goal(), r.skipped)
+		case r.absent() != "":
+			add("| %s | %s | | | | %s | %s |", r.work.title, r.work.figure.name, r.work.goal(), r.absent())
 		case r.work.contestants != nil:
 			own = append(own, r)
 		default:

@@ -46,7 +46,7 @@ const disturbedAbove = 0.05
 func (s *sample) disturbed() bool { return s.Others > disturbedAbove }
 
 func sampleLoad(ctx context.Context, b *bench, w *work, t *target) (*sample, error) {
-	return b.generate(ctx, w, t, w.job(t, b.paths(w, t), b.opts.duration))
+	return b.generate(ctx, w, t, w.job(t, w.paths(t), b.opts.duration))
 }
 
 // generate runs a generator and reads its outcome. A wrong answer is an error
@@ -55,7 +55,7 @@ func (b *bench) generate(ctx context.Context, w *work, t *target, job load.Job) 
 	if w.secure {
 		job.Roots = b.cert.pem
 	}
-	text, err := json.Marshal(order{Job: job, Proxy: t.pids, Ours: []int{b.service.PID, os.Getpid()}})
+	text, err := json.Marshal(order{Job: job, Proxy: t.pids, Ours: []int{b.service.PID, os.Getpid()}, Urgent: b.sharedCores(w)})
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +69,10 @@ func (b *bench) generate(ctx context.Context, w *work, t *target, job load.Job) 
 	var out outcome
 	if err := json.Unmarshal(stdout.Bytes(), &out); err != nil {
 		return nil, fmt.Errorf("outcome of the generator: %w", err)
+	}
+	if b.sharedCores(w) && !out.Urgent && !b.warned {
+		b.warned = true
+		b.tell("  the generator may not have real-time priority (run as root): it is late when the proxy is busy")
 	}
 	return newSample(&out, w.cores, b.coreCount), nil
 }
@@ -117,7 +121,7 @@ func (s *sample) measure(begin, end probe, requests int64, wall time.Duration, c
 
 // sampleIdle opens the connections and measures two seconds after the last.
 func sampleIdle(ctx context.Context, b *bench, w *work, t *target) (*sample, error) {
-	job := w.job(t, b.paths(w, t), 2*time.Second)
+	job := w.job(t, w.paths(t), 2*time.Second)
 	job.Idle = true
 	return b.generate(ctx, w, t, job)
 }
@@ -125,7 +129,7 @@ func sampleIdle(ctx context.Context, b *bench, w *work, t *target) (*sample, err
 // sampleQuiet is what sampleSwap is compared with.
 func sampleQuiet(ctx context.Context, b *bench, w *work, t *target) (*sample, error) {
 	// The route that changes is not asked: it is away half of the time.
-	paths := slices.DeleteFunc(b.paths(w, t), func(path string) bool { return path == changedPath })
+	paths := slices.DeleteFunc(w.paths(t), func(path string) bool { return path == changedPath })
 	return b.generate(ctx, w, t, w.job(t, paths, max(b.opts.duration, 3*time.Second)))
 }
 
@@ -183,7 +187,7 @@ func sampleSwap(ctx context.Context, b *bench, w *work, t *target) (*sample, err
 // trial. Its handshakes are in the time of all proxies, 32 of them.
 func sampleH2(ctx context.Context, b *bench, w *work, t *target) (*sample, error) {
 	const trial = 2000
-	path := "https://" + t.tls + b.paths(w, t)[0] + w.request
+	path := "https://" + t.tls + w.paths(t)[0] + w.request
 	run := func(n int) (*sample, error) {
 		var out bytes.Buffer
 		cmd := exec.Command(b.tools.h2load, "-n", strconv.Itoa(n), "-c", strconv.Itoa(w.connections), "-m", "4", "-t", "1", path)

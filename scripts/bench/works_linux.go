@@ -14,12 +14,13 @@ import (
 type figure struct {
 	name string // with unit
 	of   func(*sample) float64
+	calm bool // a busy machine does not change it
 }
 
 var (
-	cpuFigure = figure{"CPU µs a request", func(s *sample) float64 { return s.PerRequest }}
-	p99Figure = figure{"p99 ms", func(s *sample) float64 { return s.P99.Seconds() * 1e3 }}
-	rssFigure = figure{"RSS MB", func(s *sample) float64 { return float64(s.RSS) / 1e6 }}
+	cpuFigure = figure{"CPU µs a request", func(s *sample) float64 { return s.PerRequest }, false}
+	p99Figure = figure{"p99 ms", func(s *sample) float64 { return s.P99.Seconds() * 1e3 }, false}
+	rssFigure = figure{"RSS MB", func(s *sample) float64 { return float64(s.RSS) / 1e6 }, true}
 )
 
 // contestant is one column of a work.
@@ -47,8 +48,10 @@ type work struct {
 	accessLog   bool
 	plugins     bool
 	routes      int  // 0: 10
+	asked       int  // how many of the routes are asked, evenly among them; 0: all
 	rounds      int  // at most, if set
 	fresh       bool // new processes in every round
+	tolerant    bool // failed requests are counted; elsewhere one gives the work up
 	needs       string
 	sample      func(context.Context, *bench, *work, *target) (*sample, error)
 	contestants []contestant // nil: nginx, haproxy where installed, Sluice
@@ -91,15 +94,35 @@ func works() []work {
 		small("idle", "10,000 idle keep-alive connections", 75, func(w *work) {
 			w.figure, w.absolute, w.connections, w.sample, w.fresh, w.rounds = rssFigure, true, idleConns, sampleIdle, true, 3
 		}),
-		small("routes", "small GET, saturation, 5,000 routes against 10", 1.2, func(w *work) {
-			w.contestants = []contestant{{name: "10 routes", start: startSluice}, {name: "5,000 routes", start: startSluice, routes: manyRoutes}}
+		small("routes", "small GET, saturation, 5,000 routes against 10, ten of them asked", 1.2, func(w *work) {
+			w.contestants, w.asked = routeContestants(), fewRoutes
+		}),
+		small("routes-all", "the same, all 5,000 asked in turn", 0, func(w *work) {
+			w.contestants, w.noGoal = routeContestants(), true
 		}),
 		small("swap", "small GET, 4,000/s, two cores: two changes a second among 5,000 routes against none", 2, func(w *work) {
 			tail(4000)(w)
-			w.routes = manyRoutes
+			w.routes, w.tolerant = manyRoutes, true
 			w.contestants = []contestant{{name: "quiet", start: startSluice, sample: sampleQuiet}, {name: "changing", shared: true, sample: sampleSwap}}
 		}),
 	}
+}
+
+func routeContestants() []contestant {
+	return []contestant{{name: "10 routes", start: startSluice}, {name: "5,000 routes", start: startSluice, routes: manyRoutes}}
+}
+
+// paths are the routes that are asked, of those that t has.
+func (w *work) paths(t *target) []string {
+	all := routePaths(t.routeCount)
+	if w.asked == 0 || w.asked >= len(all) {
+		return all
+	}
+	var list []string
+	for i := range w.asked {
+		list = append(list, all[i*len(all)/w.asked])
+	}
+	return list
 }
 
 // job is the generator's.
