@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -40,12 +39,15 @@ type probe struct {
 }
 
 func takeProbe(o *order) (p probe, err error) {
-	var fault [3]error
 	p.At = time.Now()
-	p.Proxy, fault[0] = machine.UsageOf(o.Proxy)
-	p.Ours, fault[1] = machine.UsageOf(append([]int{os.Getpid()}, o.Ours...))
-	p.Busy, p.Steal, fault[2] = machine.Busy()
-	return p, errors.Join(fault[:]...)
+	if p.Proxy, err = machine.UsageOf(o.Proxy); err != nil {
+		return p, fmt.Errorf("the proxy: %w", err)
+	}
+	if p.Ours, err = machine.UsageOf(append([]int{os.Getpid()}, o.Ours...)); err != nil {
+		return p, fmt.Errorf("the benchmark: %w", err)
+	}
+	p.Busy, p.Steal, err = machine.Busy()
+	return p, err
 }
 
 // generate reads an order, does its job and writes the outcome. Processor time

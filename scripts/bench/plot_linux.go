@@ -9,9 +9,9 @@ import (
 
 // The plot's measures, in pixels.
 const (
-	plotLeft, plotRight = 470, 930
+	plotLeft, plotRight = 540, 1000
 	plotRow, plotTop    = 30, 50
-	plotWidth           = 960
+	plotWidth           = 1030
 )
 
 // plot draws each work's ratios to nginx on a logarithmic axis, with the range
@@ -51,7 +51,7 @@ func plot(results []result) string {
 	}
 	for i, r := range rows {
 		o, y := evaluate(r), plotTop+plotRow*i
-		add(`<text x="12" y="%d">%s</text>`, y+4, html.EscapeString(r.work.title+" ("+r.work.figure.name+")"))
+		add(`<text x="12" y="%d">%s</text>`, y+4, html.EscapeString(r.work.title))
 		if !r.work.absolute && !r.work.noGoal {
 			add(`<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#090" stroke-width="3"/>`, x(r.work.limit), x(r.work.limit), y-10, y+10)
 		}

@@ -1,8 +1,8 @@
 package machine
 
 import (
-	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -37,6 +37,7 @@ func NewStarter() *Starter {
 type Process struct {
 	Name  string
 	PID   int // and its group
+	self  *os.Process
 	ended chan struct{}
 	err   error
 }
@@ -56,8 +57,13 @@ func (s *Starter) Start(name string, cmd *exec.Cmd, cores []int, orphaned syscal
 	if err := <-result; err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p := &Process{Name: name, PID: cmd.Process.Pid, ended: make(chan struct{})}
+	p := &Process{Name: name, PID: cmd.Process.Pid, self: cmd.Process, ended: make(chan struct{})}
 	go func() {
+		// What it leaves behind of its group is ended while its number is still
+		// its own: afterwards that may be somebody else's.
+		if awaitExit(p.PID) == nil {
+			_ = syscall.Kill(-p.PID, syscall.SIGKILL)
+		}
 		p.err = cmd.Wait()
 		close(p.ended)
 	}()
@@ -87,23 +93,33 @@ func (p *Process) Wait() error {
 // Ended is closed once the process has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Stop ends the process and its group, with force after five seconds. It may be
-// called again.
+// Stop ends the process, with force after five seconds, and then its group. It
+// may be called again.
 func (p *Process) Stop() {
+	_ = p.self.Signal(syscall.SIGTERM) // an error means that it has ended
 	select {
 	case <-p.ended:
-	default:
-		_ = syscall.Kill(p.PID, syscall.SIGTERM)
-		select {
-		case <-p.ended:
-		case <-time.After(5 * time.Second):
-		}
-	}
-	// What it left behind; no such group is the rule.
-	if err := syscall.Kill(-p.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return
+	case <-time.After(5 * time.Second):
+		_ = p.self.Kill()
 	}
 	<-p.ended
+}
+
+// awaitExit waits for the end of a child without taking its status: until
+// somebody does, the kernel gives its number to no other.
+func awaitExit(pid int) error {
+	const byPID, exited, leave = 1, 0x4, 0x1000000 // P_PID, WEXITED, WNOWAIT
+	var info [128]byte                             // siginfo_t
+	for {
+		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, byPID, uintptr(pid), uintptr(unsafe.Pointer(&info)), exited|leave, 0, 0)
+		switch errno {
+		case 0:
+			return nil
+		case syscall.EINTR:
+		default:
+			return fmt.Errorf("waitid: %w", errno)
+		}
+	}
 }
 
 // set is a kernel's mask of 1,024 cores.
