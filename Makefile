@@ -9,14 +9,15 @@ PACKAGES  ?= ./...
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build cluster test check-format lint bench fuzz corpus clean
+.PHONY: help build cluster test check-format lint bench microbench fuzz corpus clean
 
 help:
 	@echo 'make build     bin/sluice, one static binary'
 	@echo 'make cluster   build, and run three nodes with a demo upstream; Ctrl-C stops all of it'
 	@echo 'make test      go vet, gofmt, and every test with the race detector'
 	@echo 'make lint      staticcheck'
-	@echo 'make bench     every benchmark, with allocations (BENCHTIME=$(BENCHTIME), PACKAGES=$(PACKAGES))'
+	@echo 'make bench     compare with nginx and haproxy, about 20 minutes (BENCHFLAGS=--help tells more)'
+	@echo 'make microbench  every Go benchmark, with allocations (BENCHTIME=$(BENCHTIME), PACKAGES=$(PACKAGES))'
 	@echo 'make fuzz      every fuzz target for FUZZTIME=$(FUZZTIME)'
 	@echo 'make corpus    malformed requests and answers against sluice, nginx and haproxy; writes docs/corpus.md'
 	@echo 'make clean     remove bin'
@@ -40,7 +41,11 @@ lint: check-format
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
-bench:
+# exec: Ctrl-C goes to the benchmark alone, which stops what it started.
+bench: build
+	@go build -o bin/bench ./scripts/bench && exec bin/bench $(BENCHFLAGS)
+
+microbench:
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PACKAGES)
 
 fuzz:

@@ -1,0 +1,39 @@
+//go:build linux
+
+package main
+
+import (
+	"math"
+	"slices"
+	"testing"
+)
+
+func TestMedianAndSpread(t *testing.T) {
+	for _, test := range []struct {
+		values []float64
+		want   spread
+	}{
+		{[]float64{3}, spread{3, 3, 3}},
+		{[]float64{3, 1}, spread{2, 1, 3}},
+		{[]float64{9, 1, 2}, spread{2, 1, 9}},
+		{[]float64{4, 1, 9, 2}, spread{3, 1, 9}},
+	} {
+		given := slices.Clone(test.values)
+		if got := spreadOf(test.values); got != test.want {
+			t.Errorf("%v: %+v", test.values, got)
+		}
+		if !slices.Equal(given, test.values) {
+			t.Errorf("%v became %v", given, test.values)
+		}
+	}
+	if !math.IsNaN(median(nil)) || !math.IsNaN(spreadOf(nil).min) {
+		t.Error("nothing has a median")
+	}
+}
+
+func TestRatiosArePaired(t *testing.T) {
+	got := ratios([]float64{2, 40, 5}, []float64{1, 20, 0})
+	if !slices.Equal(got, []float64{2, 2}) {
+		t.Error(got)
+	}
+}
