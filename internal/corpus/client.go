@@ -149,6 +149,9 @@ func (s *Seen) ended(err error) {
 	default:
 		s.End = EndBroken
 	}
+	if s.End == EndReset || s.End == EndSilent { // the error's text has addresses in it
+		s.Detail = ""
+	}
 }
 
 // further asks on the same connection. No wait is needed to learn whether it
@@ -256,8 +259,12 @@ func (s *Seen) String() string {
 		parts = append(parts, fmt.Sprintf("got %s %.40s %s %d", q.Method, q.Target, q.Framing, len(q.Body)))
 	}
 	for _, rec := range s.Upstream {
-		if rec.Fault != nil {
-			parts = append(parts, fmt.Sprintf("got a part: %.80s", rec.Fault))
+		switch {
+		case rec.Fault == nil:
+		case errors.Is(rec.Fault, ErrWire):
+			parts = append(parts, fmt.Sprintf("got %.80s", rec.Fault))
+		default: // whatever the error's text, which has addresses in it
+			parts = append(parts, "got a part")
 		}
 	}
 	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), ", ")
