@@ -99,6 +99,9 @@ func (c *Case) methods() []string {
 		first, _, _ := bytes.Cut(c.Raw, []byte(" "))
 		all = []string{string(first)}
 	}
+	for len(all) < c.Sends {
+		all = append(all, "GET")
+	}
 	return all
 }
 
