@@ -30,6 +30,9 @@ type Case struct {
 
 	Raw  []byte // the request, or the answer
 	Then Ending
+	// Sends is how many requests Raw has for who passes over its faults; 0 is
+	// as many as are expected, 1 at least.
+	Sends int
 
 	// The rest is of answers only.
 	Ask   []byte // the request; empty: GET /case

@@ -69,7 +69,7 @@ func foreign(a *AnswerSeen) bool {
 
 // sent is how many requests a case consists of.
 func sent(c *Case) int {
-	most := 1
+	most := max(1, c.Sends)
 	for _, e := range c.Expect {
 		most = max(most, len(e.Messages))
 	}

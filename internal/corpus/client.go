@@ -99,6 +99,9 @@ func (c *Case) methods() []string {
 		first, _, _ := bytes.Cut(c.Raw, []byte(" "))
 		all = []string{string(first)}
 	}
+	for len(all) < c.Sends {
+		all = append(all, "GET")
+	}
 	return all
 }
 
@@ -148,6 +151,9 @@ func (s *Seen) ended(err error) {
 		s.End = EndReset
 	default:
 		s.End = EndBroken
+	}
+	if s.End == EndReset || s.End == EndSilent { // the error's text has addresses in it
+		s.Detail = ""
 	}
 }
 
@@ -256,8 +262,12 @@ func (s *Seen) String() string {
 		parts = append(parts, fmt.Sprintf("got %s %.40s %s %d", q.Method, q.Target, q.Framing, len(q.Body)))
 	}
 	for _, rec := range s.Upstream {
-		if rec.Fault != nil {
-			parts = append(parts, fmt.Sprintf("got a part: %.80s", rec.Fault))
+		switch {
+		case rec.Fault == nil:
+		case errors.Is(rec.Fault, ErrWire):
+			parts = append(parts, fmt.Sprintf("got %.80s", rec.Fault))
+		default: // whatever the error's text, which has addresses in it
+			parts = append(parts, "got a part")
 		}
 	}
 	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), ", ")

@@ -35,6 +35,8 @@
 //	              close (its sending side), reset, hold (answers only: say
 //	              nothing more and keep the connection; the gateway's read
 //	              timeout is then short)
+//	sends N       requests only: a reader that passes over the faults finds N
+//	              requests, in the open; reports do not call that ambiguous
 //	early         answers only: answer without reading the request's body
 //	many          answers only: what follows in raw bytes is sent on every
 //	              request to /case, not only on the first

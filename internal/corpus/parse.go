@@ -63,6 +63,7 @@ type block struct {
 	raw, ask, later strings.Builder
 	then            Ending
 	early, many     bool
+	sends           int
 	variants        []Field
 	expect          [][2]string // the lines of all expectations, word and rest
 }
@@ -83,6 +84,12 @@ func (b *block) add(word, rest string) error {
 		b.ask.WriteString(rest)
 	case "then":
 		b.then = Ending(rest)
+	case "sends":
+		n, err := strconv.Atoi(rest)
+		if err != nil || n < 1 {
+			return fmt.Errorf("sends %q", rest)
+		}
+		b.sends = n
 	case "early":
 		b.early = true
 	case "many":
@@ -109,7 +116,7 @@ func (b *block) cases(class string) ([]Case, error) {
 	for _, v := range variants {
 		c := Case{
 			Name: class + "/" + b.name, Class: class, RFC: b.rfc, Why: strings.Join(b.why, " "),
-			Then: b.then, Early: b.early, Many: b.many,
+			Then: b.then, Sends: b.sends, Early: b.early, Many: b.many,
 		}
 		if v.Name != "" {
 			c.Name += "/" + v.Name

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -68,8 +70,21 @@ func versionOf(g *gateway) string {
 	return first
 }
 
-// run starts the gateway, calls f with its address, and stops it.
+// errStart is wrapped when a gateway could not be started.
+var errStart = errors.New("it does not start")
+
+// run starts the gateway, calls f with its address, and stops it. Another
+// process may take a port that was free a moment ago, so it is tried again.
 func (g *gateway) run(upstream *net.TCPAddr, f func(address string)) (err error) {
+	for range 3 {
+		if err = g.runOnce(upstream, f); !errors.Is(err, errStart) {
+			return err
+		}
+	}
+	return err
+}
+
+func (g *gateway) runOnce(upstream *net.TCPAddr, f func(address string)) error {
 	dir, err := os.MkdirTemp("", "corpus-"+g.name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", g.name, err)
@@ -83,7 +98,7 @@ func (g *gateway) run(upstream *net.TCPAddr, f func(address string)) (err error)
 	if err != nil {
 		return fmt.Errorf("%s: %w", g.name, err)
 	}
-	var output bytes.Buffer
+	var output lockedBuffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", g.name, err)
@@ -96,15 +111,36 @@ func (g *gateway) run(upstream *net.TCPAddr, f func(address string)) (err error)
 	}()
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	if err := g.await(address, port, upstream); err != nil {
-		return fmt.Errorf("%s does not start: %w\n%s", g.name, err, output.String())
+		return fmt.Errorf("%s: %w: %w; it says %q", g.name, errStart, err, tail(&output))
 	}
 	f(address)
 	if c, err := net.Dial("tcp", address); err != nil {
-		return fmt.Errorf("%s does not listen any more: %w\n%s", g.name, err, output.String())
+		return fmt.Errorf("%s does not listen any more: %w; it says %q", g.name, err, tail(&output))
 	} else {
 		c.Close()
 	}
 	return nil
+}
+
+// lockedBuffer takes a process's output while it runs.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+// Write keeps the first 64 KiB.
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.b = append(b.b, p[:min(len(p), 64<<10-len(b.b))]...)
+	return len(p), nil
+}
+
+// tail is the end of what was written, where the reason of a failure is.
+func tail(b *lockedBuffer) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bytes.Clone(b.b[max(0, len(b.b)-500):])
 }
 
 // await waits until the gateway answers through to the upstream.

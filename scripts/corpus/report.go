@@ -150,15 +150,8 @@ func (r *report) differences(out *strings.Builder, cases []corpus.Case, seen [][
 	}
 }
 
-// addresses in errors differ from run to run.
+// cell makes a text fit for a table.
 func cell(text string) string {
-	if at := strings.Index(text, " (read tcp "); at >= 0 {
-		if end := strings.IndexByte(text[at:], ')'); end >= 0 {
-			text = text[:at] + text[at+end+1:]
-		} else {
-			text = text[:at]
-		}
-	}
 	visible := func(c rune) rune {
 		if c < ' ' || c >= 0x7f {
 			return '.'
