@@ -151,7 +151,8 @@ func (x *h1) takeHead() bool {
 		return false
 	}
 	switch {
-	case status == http.StatusSwitchingProtocols && x.outgoing.Upgrade != "":
+	case status == http.StatusSwitchingProtocols && x.outgoing.Upgrade != "" &&
+		upstream.Agreed(x.outgoing.Upgrade, d.resp.Fields.Joined("Upgrade")):
 		x.answered()
 		x.beginTunnel()
 		return false

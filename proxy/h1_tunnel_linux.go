@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 
@@ -25,6 +26,7 @@ func (x *h1) beginTunnel() {
 	x.Response.Source = plugin.FromService
 	x.exchange.streaming = true
 	x.keepAlive = false
+	protocol := cmp.Or(d.resp.Fields.Joined("Upgrade"), x.outgoing.Upgrade)
 	x.takeFields(&d.resp.Fields)
 	x.filterHeader()
 	x.proxy.headers.mark(&x.exchange, x.now())
@@ -34,7 +36,7 @@ func (x *h1) beginTunnel() {
 	x.out = http1.AppendStatusLine(x.out, 101)
 	x.out = h.AppendTo(x.out)
 	x.out = append(x.out, "Connection: Upgrade\r\n"...)
-	x.out = http1.AppendField(x.out, "Upgrade", x.outgoing.Upgrade)
+	x.out = http1.AppendField(x.out, "Upgrade", protocol)
 	x.out = append(x.out, "\r\n"...)
 	x.headSent = true
 	x.tunnels[0].pending = x.in[x.at:]

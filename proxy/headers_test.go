@@ -40,7 +40,7 @@ func TestPrepareRequest(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fields := fromHTTP(c.in)
-			upgrade := prepareRequest(fields, c.major)
+			upgrade := prepareRequest(fields, c.major == 1)
 			if diff := cmp.Diff(c.want, toHTTP(fields), cmpopts.EquateEmpty()); diff != "" || upgrade != c.upgrade {
 				t.Errorf("upgrade %q, want %q; fields (-want +got):\n%s", upgrade, c.upgrade, diff)
 			}

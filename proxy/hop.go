@@ -39,13 +39,14 @@ func removeNamed(h *http1.Fields, list string) int {
 
 // prepareRequest makes a client's fields into those that go upstream, as far
 // as plugins and the configuration have no say in it. It gives the protocol
-// that the client asks to switch to, or "".
-func prepareRequest(h *http1.Fields, protoMajor int) (upgrade string) {
-	if protoMajor == 1 && h.Has("Upgrade") && h.HasToken("Connection", "upgrade") {
-		upgrade = h.Get("Upgrade")
-		// h2c through a proxy would hide the requests of that connection from
+// that the client asks to switch to, or "". switches says that the client's
+// version of HTTP can do that: 1.1 only (RFC 9110, section 7.8).
+func prepareRequest(h *http1.Fields, switches bool) (upgrade string) {
+	if switches && h.Has("Upgrade") && h.HasToken("Connection", "upgrade") {
+		upgrade = h.Joined("Upgrade")
+		// HTTP/2 through a proxy would hide the requests of that connection from
 		// routing and plugins.
-		if h.HasToken("Upgrade", "h2c") {
+		if namesHTTP2(upgrade) {
 			upgrade = ""
 		}
 	}
@@ -58,4 +59,16 @@ func prepareRequest(h *http1.Fields, protoMajor int) (upgrade string) {
 	// Proxy would set HTTP_PROXY for a CGI program (CVE-2016-5385).
 	h.Del("Proxy")
 	return upgrade
+}
+
+// namesHTTP2 says whether one of the protocols of an Upgrade field is HTTP/2, in
+// any version.
+func namesHTTP2(protocols string) bool {
+	for protocol := range strings.SplitSeq(protocols, ",") {
+		name, _, _ := strings.Cut(strings.TrimSpace(protocol), "/")
+		if strings.EqualFold(name, "h2c") || strings.EqualFold(name, "h2") {
+			return true
+		}
+	}
+	return false
 }

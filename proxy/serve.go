@@ -56,7 +56,7 @@ func (p *Proxy) begin(x *exchange) {
 	x.Response.Source = plugin.FromKong
 	x.requestSize = int64(len(x.Request.Method)+len(x.Request.RawPath)+len(x.Request.Query)+len("  HTTP/1.1\r\n\r\n")) + x.received.Size()
 	x.expect = strings.EqualFold(x.requestFields.Get("Expect"), "100-continue")
-	x.upgrade = prepareRequest(&x.requestFields, x.Request.ProtoMajor)
+	x.upgrade = prepareRequest(&x.requestFields, x.Request.ProtoMajor == 1 && x.Request.ProtoMinor == 1)
 	if x.Request.Body != nil {
 		x.upgrade = "" // the bytes after a 101 must not be taken for a body
 	}

@@ -83,7 +83,7 @@ func (x *exchange) awaitFinal() (*head, error) {
 			if x.req.Body != nil && !x.up.started() && !x.last {
 				x.up.start()
 			}
-		case h.status == 101 && x.req.Upgrade != "", h.status >= 200:
+		case h.status == 101 && x.req.Upgrade != "" && Agreed(x.req.Upgrade, h.header.Get("Upgrade")), h.status >= 200:
 			x.conn.headLeft = noHeadLimit
 			return h, nil
 		case h.status == 101:

@@ -119,3 +119,18 @@ func isFraming(name string) bool {
 	}
 	return false
 }
+
+// Agreed says whether the protocols that a service switches to are among those
+// that it was asked for. One that names none is taken to mean what was asked.
+func Agreed(asked, answered string) bool {
+	for a := range strings.SplitSeq(answered, ",") {
+		known := answered == ""
+		for b := range strings.SplitSeq(asked, ",") {
+			known = known || strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b))
+		}
+		if !known {
+			return false
+		}
+	}
+	return true
+}
