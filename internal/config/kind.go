@@ -18,6 +18,8 @@ type kind struct {
 	parse func(text string) (any, error)
 	bool  bool // the flag needs no value
 	list  bool // a repeated flag adds to the list
+	// content says that the value may be a secret itself in place of a path.
+	content bool
 }
 
 var (
