@@ -63,6 +63,12 @@ func Valid(from, to time.Time) Option {
 	return func(t *template) { t.NotBefore, t.NotAfter = from, to }
 }
 
+// ExtKeyUsage sets what the certificate may be used for; without, it is TLS on
+// either side.
+func ExtKeyUsage(uses ...x509.ExtKeyUsage) Option {
+	return func(t *template) { t.Certificate.ExtKeyUsage = uses }
+}
+
 // OCSP names responders, by URL.
 func OCSP(urls ...string) Option { return func(t *template) { t.OCSPServer = urls } }
 
