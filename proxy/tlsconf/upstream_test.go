@@ -248,8 +248,8 @@ func TestUpstreams(t *testing.T) {
 	if gone, _ := build(plain); gone[0] == first[1] {
 		t.Error("a configuration outlived a build without it")
 	}
-	if len(u.kept) != 1 {
-		t.Errorf("%d configurations are kept", len(u.kept))
+	if len(u.lastByKey) != 1 {
+		t.Errorf("%d configurations are kept", len(u.lastByKey))
 	}
 }
 
