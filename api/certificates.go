@@ -1,8 +1,10 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/fsm/schema"
@@ -97,6 +99,26 @@ func (a *API) newSNI(v *fsm.View, name, certificate string) (fsm.Op, error) {
 
 // lostSNI says that another writer was faster with one of the names: taken, or given away.
 func lostSNI(e *fsm.Error) bool { return e.Code == fsm.CodeUnique || movedOn(e) }
+
+// warnCertificate says of a certificate that no client will be content with it.
+func warnCertificate(a *API, e *fsm.Entity) []string {
+	entity, ok := e.Value.(*fsm.Certificate)
+	if !ok { // the result of a write on another node has no typed view
+		entity = new(fsm.Certificate)
+		if json.Unmarshal(e.Raw, entity) != nil {
+			return nil
+		}
+	}
+	var said []string
+	for _, field := range [][2]string{{"cert", entity.Cert}, {"key", entity.Key}, {"cert_alt", entity.CertAlt}, {"key_alt", entity.KeyAlt}} {
+		if strings.HasPrefix(field[1], "{vault://") {
+			said = append(said, field[0]+": there are no vaults here, so the certificate is not served")
+		} else if chain, err := schema.Certificates(field[1]); err == nil && chain[0].NotAfter.Before(a.cfg.Now()) {
+			said = append(said, field[0]+": expired")
+		}
+	}
+	return said
+}
 
 // appendSNIs appends the member "snis" of a certificate, sorted.
 func appendSNIs(b []byte, v *fsm.View, e *fsm.Entity) []byte {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -184,6 +185,21 @@ func TestCertificateForm(t *testing.T) {
 	}
 	if !slices.Contains(h.get("/certificates").ids(t), fields["id"].(string)) {
 		t.Error("the list does not have it")
+	}
+}
+
+// TestCertificateWarnings: what is stored and will not do is said.
+func TestCertificateWarnings(t *testing.T) {
+	h := newHarness(t, nil)
+	fine, old := certstest.SelfSigned("a"), certstest.SelfSigned("b", certstest.Valid(h.now.Add(-2*time.Hour), h.now.Add(-time.Hour)))
+	for _, tt := range [][2]string{
+		{certificateBody(t, fine, nil), ""},
+		{certificateBody(t, old, nil), "cert: expired"},
+		{object(t, map[string]any{"cert": fine.Cert, "key": "{vault://env/key}"}), "key: there are no vaults here, so the certificate is not served"},
+	} {
+		if r := h.json("POST", "/certificates", tt[0]); r.status != 201 || r.header.Get(headerWarning) != tt[1] {
+			t.Errorf("%d, warning %q, want %q", r.status, r.header.Get(headerWarning), tt[1])
+		}
 	}
 }
 

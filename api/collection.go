@@ -53,7 +53,8 @@ type hooks struct {
 func hooksOf(kind string) hooks {
 	switch kind {
 	case "certificates":
-		return hooks{byName: certificateOf, tellsMissing: true, prepare: prepareSNIs, related: relateSNIs, lost: lostSNI, member: appendSNIs}
+		return hooks{byName: certificateOf, tellsMissing: true, prepare: prepareSNIs, related: relateSNIs, lost: lostSNI,
+			member: appendSNIs, warn: warnCertificate}
 	case "snis":
 		return hooks{hidden: []string{"certificate"}}
 	case "consumers":

@@ -18,19 +18,6 @@ import (
 // services of one Key.
 const sessionsKept = 64
 
-// Defaults are what services that do not say otherwise are spoken to with.
-type Defaults struct {
-	// Roots verify services (Kong's lua_ssl_trusted_certificate); nil is the
-	// system's. RootsDigest tells equal roots from others, see certs.Trust.
-	Roots       *x509.CertPool
-	RootsDigest [32]byte
-	// Depth is how many certificates may stand between a service's own and a
-	// trusted one (lua_ssl_verify_depth, 1 unless set).
-	Depth int
-	// Certificate is shown to services (client_ssl_cert); nil for none.
-	Certificate *tls.Certificate
-}
-
 // Key tells configurations apart: two connections may be used for one another
 // if their targets and Keys are equal. It is comparable; the zero Key is none's.
 type Key struct {

@@ -208,6 +208,34 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestLoadDefaults: a service is trusted, and shown a certificate, as settings
+// say.
+func TestLoadDefaults(t *testing.T) {
+	root := certstest.Root("root")
+	client := root.Issue("client")
+	d, err := LoadDefaults([]string{root.Cert}, 0, client.Cert, client.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, _, err := Upstream(&fsm.Service{Host: "a.test", TLSVerify: new(true)}, newState(t).view(), &d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &tls.Config{Certificates: []tls.Certificate{root.Issue("a.test").TLS()}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: root.Pool()}
+	if m := meet(t, config, server); m.leaf(t) != "a.test" || m.server.PeerCertificates[0].Subject.CommonName != "client" {
+		t.Error("not as the settings say")
+	}
+	for name, load := range map[string]func() (Defaults, error){
+		"no trusted file": func() (Defaults, error) { return LoadDefaults([]string{"/nowhere"}, 1, "", "") },
+		"no key":          func() (Defaults, error) { return LoadDefaults(nil, 1, client.Cert, "") },
+		"another key":     func() (Defaults, error) { return LoadDefaults(nil, 1, client.Cert, root.Key) },
+	} {
+		if _, err := load(); err == nil || strings.Contains(err.Error(), strings.Split(root.Key, "\n")[1]) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestUpstreams: a build keeps the configurations of the last one, sees what
 // changed under a service, and forgets what no service uses.
 func TestUpstreams(t *testing.T) {
