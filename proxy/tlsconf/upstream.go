@@ -100,14 +100,15 @@ func (b *builder) verify(s *fsm.Service, d *Defaults) {
 	}
 }
 
+// maxChain is more certificates than crypto/x509 puts into a chain.
+const maxChain = 1 << 10
+
 // checkDepth is OpenSSL's depth since 1.1.0: neither the service's certificate
 // nor the trusted one counts. One chain that is short enough is enough.
 func checkDepth(chains [][]*x509.Certificate, depth int) error {
-	shortest := -1
+	shortest := maxChain
 	for _, chain := range chains {
-		if shortest < 0 || len(chain)-2 < shortest {
-			shortest = max(len(chain)-2, 0)
-		}
+		shortest = min(shortest, len(chain)-2)
 	}
 	if shortest > depth {
 		return fmt.Errorf("%w: %d certificates between the service's and a trusted one, %d are allowed", ErrDepth, shortest, depth)

@@ -107,6 +107,29 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestDepthOfChains: of several chains to trusted certificates the shortest
+// counts, and a certificate that is trusted itself has no depth.
+func TestDepthOfChains(t *testing.T) {
+	chain := func(lengths ...int) (chains [][]*x509.Certificate) {
+		for _, n := range lengths {
+			chains = append(chains, make([]*x509.Certificate, n))
+		}
+		return chains
+	}
+	for _, tt := range []struct {
+		chains [][]*x509.Certificate
+		depth  int
+		fits   bool
+	}{
+		{chain(1), 0, true}, {chain(2), 0, true}, {chain(3), 0, false}, {chain(3), 1, true}, {chain(4, 2), 0, true}, {chain(2, 4), 0, true},
+		{chain(4, 5), 1, false}, {chain(5, 4), 2, true}, {chain(), 64, false},
+	} {
+		if err := checkDepth(tt.chains, tt.depth); (err == nil) != tt.fits {
+			t.Errorf("%d chains, depth %d: %v", len(tt.chains), tt.depth, err)
+		}
+	}
+}
+
 // TestClientCertificate: which certificate a service that asks for one is shown,
 // whatever authorities it names.
 func TestClientCertificate(t *testing.T) {
