@@ -24,7 +24,6 @@ type kind struct {
 
 var (
 	textKind = kind{name: "text", parse: func(text string) (any, error) { return text, nil }}
-	listKind = kind{name: "list", list: true, parse: func(text string) (any, error) { return splitList(text), nil }}
 	boolKind = kind{name: "on|off", bool: true, parse: parseBool}
 	// networksKind is a list of addresses and CIDR blocks.
 	networksKind = kind{name: "list", list: true, parse: parseNetworks}
