@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,11 +33,30 @@ type hooks struct {
 	warn func(a *API, e *fsm.Entity) []string
 	// lookups are the query arguments that select by a unique field: its place in Definition.Unique.
 	lookups map[string]int
+	// byName finds what a path segment names that is no id, in place of Definition.Key.
+	byName func(v *fsm.View, name string) (*fsm.Entity, error)
+	// tellsMissing makes GET of a missing id say which one it was, as PATCH does for every kind.
+	tellsMissing bool
+	// hidden are foreign fields whose parent has no path below the entity.
+	hidden []string
+	// prepare changes the body of a PUT or a PATCH before anything looks at it.
+	prepare func(in map[string]any, t *target, put bool)
+	// related makes the operations on other entities that storing one brings along; lost says that a
+	// refusal of one of those comes from another writer being faster.
+	related func(a *API, v *fsm.View, entity map[string]any) ([]fsm.Op, error)
+	lost    func(*fsm.Error) bool
+	// member appends a member that is not stored with the entity.
+	member func(b []byte, v *fsm.View, e *fsm.Entity) []byte
 }
 
 // hooksOf gives the hooks of a kind.
 func hooksOf(kind string) hooks {
 	switch kind {
+	case "certificates":
+		return hooks{byName: certificateOf, tellsMissing: true, prepare: prepareSNIs, related: relateSNIs, lost: lostSNI,
+			member: appendSNIs, warn: warnCertificate}
+	case "snis":
+		return hooks{hidden: []string{"certificate"}}
 	case "consumers":
 		return hooks{lookups: map[string]int{"custom_id": 1}}
 	case "plugins":
@@ -60,6 +81,9 @@ func (a *API) collectionRoutes(rt *router, c *collection) {
 	rt.handle(http.MethodPost, all, func(q *request) (*reply, error) { return a.create(q, c, nil) })
 	a.itemRoutes(rt, one, func(q *request) target { return target{coll: c, key: q.params[0]} })
 	for _, f := range c.Foreign {
+		if f.List {
+			continue
+		}
 		parent := a.byKind[f.Kind]
 		under := fmt.Sprintf("/%s/{%s}/%s", parent.Path, parent.Kind, f.Nested)
 		ownerOf := func(q *request) *owner { return &owner{coll: parent, key: q.params[0], field: f.Field} }
@@ -68,6 +92,9 @@ func (a *API) collectionRoutes(rt *router, c *collection) {
 		a.itemRoutes(rt, fmt.Sprintf("%s/{%s}", under, c.Kind), func(q *request) target {
 			return target{coll: c, key: q.params[1], owner: ownerOf(q)}
 		})
+		if slices.Contains(c.hooks.hidden, f.Field) {
+			continue
+		}
 		a.itemRoutes(rt, one+"/"+f.Field, func(q *request) target {
 			return target{coll: parent, child: &child{coll: c, key: q.params[0], field: f.Field}}
 		})
@@ -88,8 +115,13 @@ func (c *collection) find(v *fsm.View, key string, now int64) (*fsm.Entity, erro
 	switch {
 	case schema.IsUUID(key):
 		e = v.Get(c.Kind, strings.ToLower(key))
+	case c.hooks.byName != nil:
+		var err error
+		if e, err = c.hooks.byName(v, key); err != nil {
+			return nil, err
+		}
 	case c.Key == "":
-		return nil, nil
+		return nil, errPrimaryKey
 	default:
 		if f := c.schema.Field(c.Key); f != nil && f.Custom != nil {
 			if err := f.Custom(key); err != nil {
@@ -118,7 +150,7 @@ func (c *collection) operation(verb fsm.Verb, entity map[string]any, now int64, 
 		}
 		delete(entity, "ttl") // what is left of it is worked out for every answer
 	}
-	raw, err := encodeJSON(entity)
+	raw, err := encodeJSON(c.lasting(entity))
 	if err != nil {
 		return op, fmt.Errorf("store %s: %w", c.Kind, err)
 	}
@@ -126,15 +158,26 @@ func (c *collection) operation(verb fsm.Verb, entity map[string]any, now int64, 
 	return op, nil
 }
 
-// appendEntity appends an entity as clients see it.
-func (c *collection) appendEntity(b []byte, e *fsm.Entity, now int64) []byte {
-	b = appendPlain(b, e.Raw)
-	if !c.TTL {
-		return b
+// lasting gives an entity without its transient fields, which live elsewhere.
+func (c *collection) lasting(entity map[string]any) map[string]any {
+	for i := range c.schema.Fields {
+		if name := c.schema.Fields[i].Name; c.schema.Fields[i].Transient {
+			entity = maps.Clone(entity)
+			delete(entity, name)
+		}
 	}
+	return entity
+}
+
+// appendEntity appends an entity as clients see it.
+func (c *collection) appendEntity(b []byte, v *fsm.View, e *fsm.Entity, now int64) []byte {
+	b = appendPlain(b, e.Raw)
 	end := bytes.LastIndexByte(b, '}')
-	if end < 0 {
+	switch {
+	case end < 0 || !c.TTL && c.hooks.member == nil:
 		return b
+	case c.hooks.member != nil:
+		return append(c.hooks.member(append(b[:end], ','), v, e), '}')
 	}
 	b = append(b[:end], `,"ttl":`...)
 	if e.ExpiresAt == 0 {

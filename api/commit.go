@@ -67,7 +67,7 @@ func (a *API) commit(q *request, status int, planner planner) (*reply, error) {
 	if len(result.Entities) == 0 || result.Entities[0] == nil {
 		return rep, errNotFound // a repeated write, and its entity is gone since
 	}
-	rep.body = p.coll.appendEntity(nil, result.Entities[0], now)
+	rep.body = p.coll.appendEntity(nil, a.view(), result.Entities[0], now)
 	if p.coll.hooks.warn != nil {
 		if said := p.coll.hooks.warn(a, result.Entities[0]); len(said) > 0 {
 			rep.set(headerWarning, strings.Join(said, "; "))
@@ -134,7 +134,7 @@ func missesEntity(p *plan, err error) bool {
 	case errors.As(err, &refused):
 		return refused.Code == fsm.CodeNotFound || refused.Code == codeForeignsUnresolved
 	}
-	return errors.Is(err, errNotFound)
+	return errors.Is(err, errNotFound) || errors.Is(err, errSNINotFound)
 }
 
 // bringUpToDate returns once this node has applied every write that was answered before the call: it has the

@@ -27,6 +27,7 @@ var (
 
 // Kong's codes of the errors that are found before a command is made.
 const (
+	codeInvalidPrimaryKey  fsm.Code = 1
 	codeSchema             fsm.Code = 2
 	codeInvalidOffset      fsm.Code = 7
 	codeInvalidSize        fsm.Code = 9
@@ -77,8 +78,13 @@ func kongError(code fsm.Code, name, message string, fields map[string]any) error
 	return &fsm.Error{Code: code, Name: name, Message: message, Fields: fields}
 }
 
+// errPrimaryKey answers a path that names an entity by something else than an id, where the kind has only ids.
+var errPrimaryKey = kongError(codeInvalidPrimaryKey, "invalid primary key",
+	`invalid primary key: '{id="expected a valid UUID"}'`, map[string]any{"id": "expected a valid UUID"})
+
 // statusOf maps Kong's codes to HTTP; the codes that are missing are this node's own faults.
 var statusOf = map[fsm.Code]int{
+	codeInvalidPrimaryKey:  http.StatusBadRequest,
 	codeSchema:             http.StatusBadRequest,
 	fsm.CodePrimaryKey:     http.StatusBadRequest,
 	fsm.CodeForeignKey:     http.StatusBadRequest,

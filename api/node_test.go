@@ -83,7 +83,11 @@ func TestEndpoints(t *testing.T) {
 		list = append(list, path.(string))
 	}
 	want := []string{
-		"/", "/cluster", "/consumers", "/consumers/{consumers}", "/consumers/{consumers}/jwt", "/consumers/{consumers}/jwt/{jwt_secrets}",
+		"/", "/ca_certificates", "/ca_certificates/{ca_certificates}", "/certificates", "/certificates/{certificates}",
+		"/certificates/{certificates}/services", "/certificates/{certificates}/services/{services}",
+		"/certificates/{certificates}/snis", "/certificates/{certificates}/snis/{snis}", "/services/{services}/client_certificate",
+		"/snis", "/snis/{snis}",
+		"/cluster", "/consumers", "/consumers/{consumers}", "/consumers/{consumers}/jwt", "/consumers/{consumers}/jwt/{jwt_secrets}",
 		"/consumers/{consumers}/key-auth", "/consumers/{consumers}/key-auth/{keyauth_credentials}", "/consumers/{consumers}/plugins",
 		"/consumers/{consumers}/plugins/{plugins}", "/endpoints", "/jwts", "/jwts/{jwt_secrets}", "/jwts/{jwt_secrets}/consumer",
 		"/key-auths", "/key-auths/{keyauth_credentials}", "/key-auths/{keyauth_credentials}/consumer", "/plugins", "/plugins/enabled",

@@ -17,9 +17,12 @@ func (a *API) get(q *request, t target) (*reply, error) {
 		return nil, err
 	}
 	if f.entity == nil {
+		if t.coll.hooks.tellsMissing {
+			return nil, t.missing()
+		}
 		return nil, errNotFound
 	}
-	return readReply(v, t.coll.appendEntity(nil, f.entity, now)), nil
+	return readReply(v, t.coll.appendEntity(nil, v, f.entity, now)), nil
 }
 
 // list answers GET of a collection, in the order of ids.
@@ -54,7 +57,7 @@ func (a *API) list(q *request, c *collection, o *owner) (*reply, error) {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = c.appendEntity(b, e, now)
+			b = c.appendEntity(b, v, e, now)
 		}
 		return b
 	})), nil
@@ -72,7 +75,7 @@ func (a *API) lookup(q *request, c *collection, argument string, unique int) (*r
 		if e == nil || e.Expired(now) {
 			return b
 		}
-		return c.appendEntity(b, e, now)
+		return c.appendEntity(b, v, e, now)
 	})), nil
 }
 

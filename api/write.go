@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -25,7 +26,7 @@ func (a *API) create(q *request, c *collection, o *owner) (*reply, error) {
 			return nil, err
 		}
 		op, err := c.operation(fsm.Create, entity, now, 0, false)
-		return &plan{ops: []fsm.Op{op}, coll: c, lost: o.gone}, err
+		return a.withRelated(v, entity, &plan{ops: []fsm.Op{op}, coll: c, lost: o.gone}, err)
 	})
 }
 
@@ -33,10 +34,11 @@ func (a *API) create(q *request, c *collection, o *owner) (*reply, error) {
 func (a *API) put(q *request, t target) (*reply, error) {
 	return a.commit(q, http.StatusOK, func(v *fsm.View, now int64) (*plan, error) {
 		f, err := t.locate(v, now)
-		if err != nil {
+		if err != nil && (t.owner != nil || !errors.Is(err, errSNINotFound)) {
 			return nil, err
 		}
 		in := q.body.typed(t.coll.schema, nil)
+		t.prepare(in, true)
 		if t.owner != nil {
 			in[t.owner.field] = map[string]any{"id": f.parentID}
 		}
@@ -58,7 +60,7 @@ func (a *API) replace(v *fsm.View, t *target, old *fsm.Entity, in map[string]any
 		return nil, err
 	}
 	in["id"] = old.ID
-	if t.key != "" && !schema.IsUUID(t.key) {
+	if t.coll.Key != "" && t.key != "" && !schema.IsUUID(t.key) {
 		in[t.coll.Key] = t.key
 	}
 	if _, given := in["created_at"]; !given {
@@ -70,7 +72,7 @@ func (a *API) replace(v *fsm.View, t *target, old *fsm.Entity, in map[string]any
 	}
 	op, err := t.coll.operation(fsm.Put, entity, now, 0, false)
 	op.IfIndex = old.ModifyIndex
-	return &plan{ops: []fsm.Op{op}, coll: t.coll, lost: t.lost}, err
+	return a.withRelated(v, entity, &plan{ops: []fsm.Op{op}, coll: t.coll, lost: t.lost}, err)
 }
 
 // putNew plans the PUT of an entity that does not exist. Another writer may make it first; then the loser
@@ -79,7 +81,7 @@ func (a *API) putNew(v *fsm.View, t *target, in map[string]any, now int64) (*pla
 	switch {
 	case schema.IsUUID(t.key):
 		in["id"] = strings.ToLower(t.key)
-	case t.key != "":
+	case t.key != "" && t.coll.Key != "":
 		in[t.coll.Key] = t.key
 	}
 	entity, err := a.insert(v, t.coll, in)
@@ -88,7 +90,7 @@ func (a *API) putNew(v *fsm.View, t *target, in map[string]any, now int64) (*pla
 	}
 	op, err := t.coll.operation(fsm.Put, entity, now, 0, false)
 	op.IfAbsent = true
-	return &plan{ops: []fsm.Op{op}, coll: t.coll, lost: t.lost}, err
+	return a.withRelated(v, entity, &plan{ops: []fsm.Op{op}, coll: t.coll, lost: t.lost}, err)
 }
 
 // lost says that a PUT was refused because another writer was faster. It does not depend on what was
@@ -141,6 +143,7 @@ func (a *API) patch(q *request, t target) (*reply, error) {
 		if t.owner != nil {
 			changes[t.owner.field] = map[string]any{"id": f.parentID}
 		}
+		t.prepare(changes, false)
 		_, ttl := changes["ttl"]
 		entity, err := a.update(v, t.coll, stored, changes)
 		if err != nil {
@@ -148,8 +151,31 @@ func (a *API) patch(q *request, t target) (*reply, error) {
 		}
 		op, err := t.coll.operation(fsm.Update, entity, now, f.entity.ExpiresAt, !ttl)
 		op.IfIndex = f.entity.ModifyIndex
-		return &plan{ops: []fsm.Op{op}, coll: t.coll, lost: movedOn}, err
+		return a.withRelated(v, entity, &plan{ops: []fsm.Op{op}, coll: t.coll, lost: movedOn}, err)
 	})
+}
+
+func (t *target) prepare(in map[string]any, put bool) {
+	if t.coll.hooks.prepare != nil {
+		t.coll.hooks.prepare(in, t, put)
+	}
+}
+
+// withRelated adds to the plan that stores an entity the operations on others that its kind brings along.
+func (a *API) withRelated(v *fsm.View, entity map[string]any, p *plan, err error) (*plan, error) {
+	h := p.coll.hooks
+	if err != nil || h.related == nil {
+		return p, err
+	}
+	ops, err := h.related(a, v, entity)
+	if err != nil {
+		return nil, err
+	}
+	p.ops = append(p.ops, ops...)
+	if lost := p.lost; h.lost != nil {
+		p.lost = func(e *fsm.Error) bool { return h.lost(e) || lost != nil && lost(e) }
+	}
+	return p, nil
 }
 
 // missing is the error of a PATCH of what is not there; only top-level paths tell more than "Not found".

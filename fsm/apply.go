@@ -84,9 +84,10 @@ func (m *Machine) op(txn *memdb.Txn, index uint64, now int64, op *Op) (*Entity, 
 // make.
 func (m *Machine) store(txn *memdb.Txn, def *Definition, e *Entity, now int64) *Error {
 	for _, f := range def.Foreign {
-		id := e.refs[f.Field]
-		if id != "" && first(txn, f.Kind, indexID, id) == nil {
-			return foreignKeyViolation(f, id)
+		for _, id := range e.named(f) {
+			if first(txn, f.Kind, indexID, id) == nil {
+				return foreignKeyViolation(f, id)
+			}
 		}
 	}
 	for i, set := range def.Unique {
@@ -122,6 +123,9 @@ func (m *Machine) remove(txn *memdb.Txn, def *Definition, e *Entity) *Error {
 				referencing = append(referencing, r)
 			}
 			if len(referencing) > 0 && f.OnDelete == Restrict {
+				if f.List {
+					return listedViolation(def.Kind, e.ID, referencing[0])
+				}
 				return referencedViolation(from.Kind, def.Kind)
 			}
 			for _, r := range referencing {
@@ -163,6 +167,13 @@ func referencedViolation(from, to string) *Error {
 	return &Error{Code: CodeForeignKey, Name: "foreign key violation",
 		Message: fmt.Sprintf("an existing '%s' entity references this '%s' entity", from, to),
 		Fields:  map[string]any{"@referenced_by": from}}
+}
+
+// listedViolation is Kong's error for an authority that is still in a list.
+func listedViolation(kind, id string, by *Entity) *Error {
+	what := strings.ReplaceAll(strings.TrimSuffix(kind, "s"), "_", " ") // ca certificate
+	return &Error{Code: CodeReferenced, Name: "referenced by others",
+		Message: fmt.Sprintf("%s %s is still referenced by %s (id = %s)", what, id, by.Kind, by.ID)}
 }
 
 func uniqueViolation(set []string, e *Entity) *Error {

@@ -23,6 +23,10 @@ type Foreign struct {
 	// Nested is the URL segment of this collection under the named entity:
 	// "routes" in /services/{s}/routes.
 	Nested string
+	// List says that the field is a list of ids (services.ca_certificates). Such
+	// a reference restricts deletes, with Kong's "referenced by others", and has
+	// no URLs of its own.
+	List bool
 }
 
 // Definition is what the state and the Admin API know of a kind of entity.
@@ -32,7 +36,8 @@ type Definition struct {
 	// Path is the collection's URL segment: "jwts".
 	Path string
 	// Key is the field that names an entity in a URL besides its id, "" for
-	// none. It is the first of Unique.
+	// none. It is the first of Unique. (A certificate is named by its SNIs; the
+	// Admin API sees to that.)
 	Key     string
 	Schema  *schema.Schema
 	Foreign []Foreign
@@ -50,7 +55,26 @@ type Definition struct {
 func Definitions() []*Definition {
 	return []*Definition{
 		{
+			Kind: "certificates", Path: "certificates", Schema: entities.Certificates(),
+			newView: func() any { return new(Certificate) },
+		},
+		{
+			Kind: "snis", Path: "snis", Key: "name", Schema: entities.SNIs(),
+			Foreign: []Foreign{{Field: "certificate", Kind: "certificates", OnDelete: Cascade, Nested: "snis"}},
+			Unique:  [][]string{{"name"}},
+			newView: func() any { return new(SNI) },
+		},
+		{
+			Kind: "ca_certificates", Path: "ca_certificates", Schema: entities.CACertificates(),
+			Unique:  [][]string{{"cert_digest"}},
+			newView: func() any { return new(CACertificate) },
+		},
+		{
 			Kind: "services", Path: "services", Key: "name", Schema: entities.Services(),
+			Foreign: []Foreign{
+				{Field: "client_certificate", Kind: "certificates", OnDelete: Restrict, Nested: "services"},
+				{Field: "ca_certificates", Kind: "ca_certificates", OnDelete: Restrict, List: true},
+			},
 			Unique:  [][]string{{"name"}},
 			newView: func() any { return new(Service) },
 		},

@@ -3,6 +3,7 @@ package fsm
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -25,8 +26,9 @@ type Entity struct {
 	// come out of a View have one.
 	Value any `json:"-"`
 
-	uniques []string          // keys in the order of Definition.Unique; "" is null
-	refs    map[string]string // foreign field -> id of the entity it names
+	uniques []string            // keys in the order of Definition.Unique; "" is null
+	refs    map[string]string   // foreign field -> id of the entity it names
+	lists   map[string][]string // foreign field that is a list -> ids, none twice
 	tags    []string
 }
 
@@ -60,6 +62,10 @@ func (e *Entity) derive(def *Definition, fields map[string]any) error {
 	}
 	e.refs = make(map[string]string, len(def.Foreign))
 	for _, f := range def.Foreign {
+		if f.List {
+			e.addList(f.Field, fields)
+			continue
+		}
 		if ref, ok := fields[f.Field].(map[string]any); ok {
 			if id, _ := ref["id"].(string); id != "" {
 				e.refs[f.Field] = id
@@ -76,6 +82,31 @@ func (e *Entity) derive(def *Definition, fields map[string]any) error {
 				e.tags = append(e.tags, tag)
 			}
 		}
+	}
+	return nil
+}
+
+func (e *Entity) addList(field string, fields map[string]any) {
+	ids, _ := fields[field].([]any)
+	for _, v := range ids {
+		id, ok := v.(string)
+		if !ok || id == "" || slices.Contains(e.lists[field], id) {
+			continue
+		}
+		if e.lists == nil {
+			e.lists = make(map[string][]string, 1)
+		}
+		e.lists[field] = append(e.lists[field], id)
+	}
+}
+
+// named gives the ids that a foreign field names, whether it is a list or not.
+func (e *Entity) named(f Foreign) []string {
+	if f.List {
+		return e.lists[f.Field]
+	}
+	if id := e.refs[f.Field]; id != "" {
+		return []string{id}
 	}
 	return nil
 }

@@ -69,6 +69,10 @@ func TestWriteChecks(t *testing.T) {
 	service := op(Create, "services", idA, `,"name":"s","host":"h"`)
 	route := op(Create, "routes", idB, `,"name":"r","paths":["/"],"service":{"id":"`+idA+`"}`)
 	consumer := op(Create, "consumers", idC, `,"username":"bob","custom_id":"7"`)
+	certificate := op(Create, "certificates", idA, `,"cert":"c","key":"k"`)
+	authority := op(Create, "ca_certificates", idB, `,"cert":"c","cert_digest":"d"`)
+	sni := op(Create, "snis", idD, `,"name":"a.test","certificate":{"id":"`+idA+`"}`)
+	secure := op(Create, "services", idD, `,"client_certificate":{"id":"`+idA+`"},"ca_certificates":["`+idB+`"]`)
 	cases := []struct {
 		name    string
 		before  []Op
@@ -98,6 +102,23 @@ func TestWriteChecks(t *testing.T) {
 			`primary key violation on key '{id="` + idA + `"}'`},
 		{"stale compare and set", []Op{service}, Op{Verb: Update, Kind: "services", ID: idA, Raw: service.Raw, IfIndex: 99}, CodeConflict,
 			`services ` + idA + ` has modify index 1, not 99`},
+		{"sni of no certificate", nil, sni, CodeForeignKey,
+			`the foreign key '{id="` + idA + `"}' does not reference an existing 'certificates' entity.`},
+		{"sni taken", []Op{certificate, sni}, op(Create, "snis", idC, `,"name":"a.test","certificate":{"id":"`+idA+`"}`), CodeUnique,
+			`UNIQUE violation detected on '{name="a.test"}'`},
+		{"client certificate that is not there", nil, secure, CodeForeignKey,
+			`the foreign key '{id="` + idA + `"}' does not reference an existing 'certificates' entity.`},
+		{"authority that is not there", []Op{certificate, authority}, op(Create, "services", idD, `,"ca_certificates":["`+idB+`","`+idC+`"]`),
+			CodeForeignKey, `the foreign key '{id="` + idC + `"}' does not reference an existing 'ca_certificates' entity.`},
+		{"authority twice in a list", []Op{authority}, op(Create, "services", idD, `,"ca_certificates":["`+idB+`","`+idB+`"]`), 0, ""},
+		{"delete a client certificate", []Op{certificate, authority, sni, secure}, op(Delete, "certificates", idA, ""), CodeForeignKey,
+			`an existing 'services' entity references this 'certificates' entity`},
+		{"delete a listed authority", []Op{certificate, authority, secure}, op(Delete, "ca_certificates", idB, ""), CodeReferenced,
+			`ca certificate ` + idB + ` is still referenced by services (id = ` + idD + `)`},
+		{"delete an authority no longer listed", []Op{certificate, authority, secure, op(Update, "services", idD, `,"ca_certificates":null`)},
+			op(Delete, "ca_certificates", idB, ""), 0, ""},
+		{"same authority again", []Op{authority}, op(Create, "ca_certificates", idC, `,"cert":"x","cert_digest":"d"`), CodeUnique,
+			`UNIQUE violation detected on '{cert_digest="d"}'`},
 		{"unknown kind", nil, op(Create, "spaceships", idA, ""), CodeRefused, `unknown command: kind "spaceships"`},
 		{"unknown verb", nil, op("upset", "services", idA, ""), CodeRefused, `unknown command: verb "upset"`},
 		{"id in the body differs", nil, Op{Verb: Create, Kind: "services", ID: idA, Raw: []byte(`{"id":"x"}`)}, CodeRefused,
@@ -138,6 +159,34 @@ func TestWriteIsAllOrNothing(t *testing.T) {
 	}
 	if l.m.View().Get("services", idA) != nil {
 		t.Fatal("half a write is there")
+	}
+}
+
+// TestCertificateTakesItsSNIs: a delete takes the names along, or, where a service needs the certificate,
+// nothing at all.
+func TestCertificateTakesItsSNIs(t *testing.T) {
+	l := newLog(t)
+	l.must(op(Create, "certificates", idA, `,"cert":"c","key":"k"`),
+		op(Create, "snis", idB, `,"name":"a.test","certificate":{"id":"`+idA+`"}`),
+		op(Create, "services", idC, `,"client_certificate":{"id":"`+idA+`"}`))
+	if r := l.write(op(Delete, "certificates", idA, "")); r.Err == nil || l.m.View().Lookup("snis", "a.test") == nil {
+		t.Fatalf("got %+v, and the name is %v", r.Err, l.m.View().Lookup("snis", "a.test"))
+	}
+	l.must(op(Delete, "services", idC, ""), op(Delete, "certificates", idA, ""))
+	if l.m.View().Lookup("snis", "a.test") != nil {
+		t.Error("a name survived its certificate")
+	}
+}
+
+// TestCertificateHidesItsKey: no way of printing a certificate shows its keys.
+func TestCertificateHidesItsKey(t *testing.T) {
+	c := Certificate{ID: idA, Cert: "cert", Key: "secret", KeyAlt: "secret"}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		for _, v := range []any{c, &c, []*Certificate{&c}, map[string]any{"c": c}} {
+			if text := fmt.Sprintf(verb, v); bytes.Contains([]byte(text), []byte("secret")) {
+				t.Errorf("%s of %T: %s", verb, v, text)
+			}
+		}
 	}
 }
 

@@ -52,22 +52,23 @@ func (f single) PrefixFromArgs(args ...any) ([]byte, error) {
 	return key[:len(key)-1], nil
 }
 
-// tagIndex is an index of one key for each tag.
-type tagIndex struct{}
+// several is an index of any number of keys an entity, read by a function.
+type several func(*Entity) []string
 
-func (tagIndex) FromObject(obj any) (bool, [][]byte, error) {
+func (f several) FromObject(obj any) (bool, [][]byte, error) {
 	e, err := entityOf(obj)
 	if err != nil {
 		return false, nil, err
 	}
-	keys := make([][]byte, len(e.tags))
-	for i, tag := range e.tags {
-		keys[i] = stringKey(tag)
+	values := f(e)
+	keys := make([][]byte, len(values))
+	for i, value := range values {
+		keys[i] = stringKey(value)
 	}
 	return len(keys) > 0, keys, nil
 }
 
-func (tagIndex) FromArgs(args ...any) ([]byte, error) { return fromArgs(args) }
+func (f several) FromArgs(args ...any) ([]byte, error) { return fromArgs(args) }
 
 func fromArgs(args []any) ([]byte, error) {
 	if len(args) != 1 {
@@ -98,7 +99,7 @@ func newDB(defs []*Definition) (*memdb.MemDB, error) {
 func table(def *Definition) *memdb.TableSchema {
 	t := &memdb.TableSchema{Name: def.Kind, Indexes: map[string]*memdb.IndexSchema{
 		indexID:   {Name: indexID, Unique: true, Indexer: single(func(e *Entity) []byte { return stringKey(e.ID) })},
-		indexTags: {Name: indexTags, AllowMissing: true, Indexer: tagIndex{}},
+		indexTags: {Name: indexTags, AllowMissing: true, Indexer: several(func(e *Entity) []string { return e.tags })},
 	}}
 	if def.TTL {
 		t.Indexes[indexExpires] = &memdb.IndexSchema{Name: indexExpires, AllowMissing: true, Indexer: single(func(e *Entity) []byte {
@@ -119,12 +120,7 @@ func table(def *Definition) *memdb.TableSchema {
 	}
 	for _, f := range def.Foreign {
 		t.Indexes[refIndex(f.Field)] = &memdb.IndexSchema{Name: refIndex(f.Field), AllowMissing: true,
-			Indexer: single(func(e *Entity) []byte {
-				if e.refs[f.Field] == "" {
-					return nil
-				}
-				return stringKey(e.refs[f.Field])
-			})}
+			Indexer: several(func(e *Entity) []string { return e.named(f) })}
 	}
 	return t
 }

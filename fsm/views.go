@@ -26,7 +26,47 @@ type Service struct {
 	// TLSVerify is nil when unset: the upstream certificate is not verified
 	// then, as in Kong.
 	TLSVerify *bool `json:"tls_verify"`
-	Enabled   bool  `json:"enabled"`
+	// TLSVerifyDepth is how many certificates may stand between the service's
+	// own and a trusted one; nil is the node's setting.
+	TLSVerifyDepth *int `json:"tls_verify_depth"`
+	// CACertificates are the ids of what the service is verified with; none is
+	// the node's setting.
+	CACertificates []string `json:"ca_certificates"`
+	// ClientCertificate is shown to the service; nil is the node's setting.
+	ClientCertificate *Ref `json:"client_certificate"`
+	Enabled           bool `json:"enabled"`
+}
+
+// Certificate is a chain with its private key, and perhaps a second one for
+// clients of another kind (Kong's certificates), all in PEM. It prints without
+// its keys.
+type Certificate struct {
+	ID      string `json:"id"`
+	Cert    string `json:"cert"`
+	Key     string `json:"key"`
+	CertAlt string `json:"cert_alt"`
+	KeyAlt  string `json:"key_alt"`
+}
+
+// String names the certificate.
+func (c Certificate) String() string { return "certificate " + c.ID }
+
+// GoString is String: %#v must not show a key either.
+func (c Certificate) GoString() string { return c.String() }
+
+// SNI is a server name that a certificate is served for (Kong's snis): exact,
+// with * as its first or last label, or * alone.
+type SNI struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	Certificate Ref    `json:"certificate"`
+}
+
+// CACertificate is the certificate of an authority (Kong's ca_certificates), in
+// PEM.
+type CACertificate struct {
+	ID   string `json:"id"`
+	Cert string `json:"cert"`
 }
 
 // Route matches requests and leads them to a service (Kong's routes).

@@ -57,7 +57,7 @@ func printSettings(out io.Writer, cfg *config.Config) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SETTING\tVALUE\tORIGIN")
 	for _, v := range cfg.Values() {
-		text := v.Text
+		text := v.Shown()
 		if text == "" {
 			text = "-"
 		}
@@ -72,8 +72,7 @@ func printSettings(out io.Writer, cfg *config.Config) error {
 	return nil
 }
 
-// usable looks at what the settings name: files of certificates and the data
-// directory. It changes nothing.
+// usable looks at what the settings name: certificates and the data directory. It changes nothing.
 func usable(cfg *config.Config) []error {
 	var problems []error
 	for _, files := range []func() (certs, keys []string){cfg.ProxyCertificates, cfg.AdminCertificates} {
@@ -82,6 +81,14 @@ func usable(cfg *config.Config) []error {
 				problems = append(problems, err)
 			}
 		}
+	}
+	if crt, key := cfg.ClientCertificate(); crt != "" {
+		if _, err := certs.Pair(crt, key); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if _, _, err := certs.Trust(cfg.TrustedCertificates()); err != nil {
+		problems = append(problems, err)
 	}
 	if info, err := os.Stat(cfg.DataDir()); err == nil && !info.IsDir() {
 		problems = append(problems, fmt.Errorf("data_dir %s is not a directory", cfg.DataDir()))

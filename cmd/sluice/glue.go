@@ -64,7 +64,7 @@ type problem struct {
 func (g *gateway) info() api.Info {
 	settings := map[string]any{}
 	for _, v := range g.cfg.Values() {
-		settings[v.Name] = v.Text
+		settings[v.Name] = v.Shown()
 	}
 	return api.Info{
 		Version: kongVersion, SluiceVersion: buildVersion(), Hostname: hostname(),

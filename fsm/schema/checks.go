@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // entityKey is where messages that concern several fields go.
@@ -48,12 +49,17 @@ type ConditionalAtLeastOneOf struct {
 
 // CustomCheck is a check in Go. It runs if none of its FieldSources has a problem, or whatever they have
 // if RunWithInvalidFields. The error's text goes to "@entity"; a *Violation adds its Fields instead. The
-// record must not be changed. A nil Func is published and does nothing.
+// record must not be changed. A check without Func and Timed is published and does nothing.
 type CustomCheck struct {
 	FieldSources         []string
 	RunWithInvalidFields bool
 	Func                 func(record map[string]any) error
+	// Timed is a Func that needs to know the time; at most one of both is set.
+	Timed func(now time.Time, record map[string]any) error
 }
+
+// published says that the check is only shown: Kong runs something that Sluice has no use for.
+func (c *CustomCheck) published() bool { return c.Func == nil && c.Timed == nil }
 
 // sources lists the fields that a check reads.
 func (c *Check) sources() []string {
@@ -123,14 +129,14 @@ func (v validator) check(c *check, m, errs map[string]any) {
 	case c.ConditionalAtLeastOneOf != nil:
 		v.conditionalAtLeastOneOf(c, get, errs)
 	case c.Custom != nil:
-		c.Custom.run(m, errs)
+		v.custom(c.Custom, m, errs)
 	}
 }
 
 // applies says whether a check has what it needs. A check on a field that must be there and is not adds
 // the problem itself.
 func (v validator) applies(c *check, m, errs map[string]any) bool {
-	if c.Custom != nil && c.Custom.Func == nil {
+	if c.Custom != nil && c.Custom.published() {
 		return false
 	}
 	absent := 0
@@ -212,8 +218,14 @@ func (v validator) atLeastOneOf(names []string, message string) string {
 	return "at least one of these fields must be non-empty: " + quoteList(names)
 }
 
-func (c *CustomCheck) run(m, errs map[string]any) {
-	err := c.Func(m)
+func (v validator) custom(c *CustomCheck, m, errs map[string]any) {
+	var err error
+	switch {
+	case c.Func != nil:
+		err = c.Func(m)
+	case v.now != nil: // a schema's own defaults are checked without a clock
+		err = c.Timed(v.now(), m)
+	}
 	if err == nil {
 		return
 	}

@@ -156,8 +156,8 @@ func (r *record) compileCheck(c Check) (*check, error) {
 		compiled.otherwise, err = match(d.IfField, d.ElseMatch)
 		return compiled, err
 	}
-	if c.Custom != nil && c.Custom.Func == nil {
-		return compiled, nil // published only: Kong runs something that Sluice has no use for
+	if c.Custom != nil && c.Custom.published() {
+		return compiled, nil
 	}
 	if slices.Contains(compiled.nodes, nil) {
 		return nil, fmt.Errorf("%w: check on an unknown field, one of %v", ErrDefinition, compiled.paths)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,12 +14,14 @@ import (
 
 	"github.com/sluicegate/sluice/fsm/schema"
 	"github.com/sluicegate/sluice/fsm/schema/entities"
+	"github.com/sluicegate/sluice/internal/certs/certstest"
 )
 
 func allSchemas() []*schema.Schema {
 	return []*schema.Schema{
 		entities.Services(), entities.Routes(), entities.Consumers(), plugins(),
 		entities.JWTSecrets(), entities.KeyauthCredentials(),
+		entities.Certificates(), entities.SNIs(), entities.CACertificates(),
 	}
 }
 
@@ -32,6 +35,13 @@ func scalars() []any {
 	}
 }
 
+// pems are certificates and keys, some of which fit.
+var pems = sync.OnceValue(func() []string {
+	root := certstest.Root("ca")
+	alt := certstest.SelfSigned("a", certstest.RSA)
+	return []string{root.Cert, root.Key, alt.Cert, alt.Key, "{vault://a/b}"}
+})
+
 // drawField draws a value for a field, most often one of its type.
 func drawField(t *rapid.T, f *schema.Field) any {
 	odd := rapid.IntRange(0, 9).Draw(t, "odd")
@@ -42,6 +52,8 @@ func drawField(t *rapid.T, f *schema.Field) any {
 		return nil
 	case len(f.OneOf) > 0:
 		return rapid.SampledFrom(f.OneOf).Draw(t, f.Name)
+	case f.Name == "cert" || f.Name == "cert_alt" || f.Name == "key" || f.Name == "key_alt":
+		return rapid.SampledFrom(pems()).Draw(t, f.Name)
 	}
 	switch f.Type {
 	case schema.Array, schema.Set:
@@ -118,6 +130,12 @@ func missing(s *schema.Schema, m map[string]any) map[string]any {
 		return map[string]any{"snis": []any{"h.test"}, "protocols": []any{"https"}}
 	case s.Name == "consumers":
 		return map[string]any{"username": "bob"}
+	case s.Name == "certificates":
+		return map[string]any{"cert": pems()[0], "key": pems()[1]}
+	case s.Name == "ca_certificates":
+		return map[string]any{"cert": pems()[0]}
+	case s.Name == "snis":
+		return map[string]any{"name": "*.h.test", "certificate": map[string]any{"id": someID}}
 	case s.Name != "plugins":
 		return map[string]any{"consumer": map[string]any{"id": someID}}
 	case m["name"] == "rate-limiting" && m["config"] == nil:

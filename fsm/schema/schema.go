@@ -143,6 +143,10 @@ type Schema struct {
 	Checks     []Check
 	TTL        bool // entities may carry a "ttl" in seconds, see TTLMax
 
+	// Complete fills in what a valid entity's other fields determine (Kong's transformations). It runs
+	// last, may change the entity, and must give the same for the same fields.
+	Complete func(entity map[string]any)
+
 	// SubschemaKey names the field whose value (or, for a set, whose first known element) picks one
 	// of the Subschemas, each of which is laid over this schema. SubschemaError is the message for a
 	// value that picks none, with one %s for that value; empty for "unknown type: %s".
@@ -216,7 +220,7 @@ func (s *Schema) With(sub *Schema) *Schema {
 // like With.
 func (s *Schema) WithSubschemas(subs map[string]*Schema) *Schema {
 	return Must(&Schema{
-		Name: s.Name, Fields: s.Fields, Shorthands: s.Shorthands, Checks: s.Checks, TTL: s.TTL,
+		Name: s.Name, Fields: s.Fields, Shorthands: s.Shorthands, Checks: s.Checks, TTL: s.TTL, Complete: s.Complete,
 		SubschemaKey: s.SubschemaKey, SubschemaError: s.SubschemaError, Subschemas: maps.Clone(subs),
 	})
 }
@@ -235,7 +239,7 @@ func (s *Schema) overlay(sub *Schema) (*Schema, error) {
 		fields[i] = f
 	}
 	merged := &Schema{
-		Name: s.Name, TTL: s.TTL || sub.TTL, Fields: fields,
+		Name: s.Name, TTL: s.TTL || sub.TTL, Fields: fields, Complete: s.Complete,
 		Shorthands: slices.Concat(s.Shorthands, sub.Shorthands),
 		Checks:     slices.Concat(s.Checks, sub.Checks),
 	}

@@ -5,12 +5,14 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 )
 
 // validator checks canonical values. Problems are trees that mirror the value: a message, an array with
 // nil for the elements that are right, or an object by field name.
 type validator struct {
 	updating bool // words some messages of checks differently
+	now      func() time.Time
 }
 
 // record checks all fields of a record, then its checks. It returns nil if there are no problems.

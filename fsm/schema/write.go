@@ -28,7 +28,7 @@ func (s *Schema) Insert(c Context, in map[string]any) (map[string]any, *Violatio
 	}
 	s.generate(c, entity)
 	fill(root, entity)
-	return s.finish(entity, ttl, validator{})
+	return s.finish(entity, ttl, validator{now: c.Now})
 }
 
 // Update returns the entity that a PATCH of stored makes. Records merge recursively, everything else is
@@ -68,7 +68,7 @@ func (s *Schema) Update(c Context, stored, patch map[string]any) (map[string]any
 	merge(root, merged, changes)
 	s.touch(c, merged, "updated_at")
 	fill(root, merged)
-	return s.finish(merged, ttl, validator{updating: true})
+	return s.finish(merged, ttl, validator{updating: true, now: c.Now})
 }
 
 // finish validates a complete entity and gives it the form of an output.
@@ -76,6 +76,9 @@ func (s *Schema) finish(entity map[string]any, ttl any, v validator) (map[string
 	root := s.compiled()
 	if errs := v.record(root, entity); errs != nil {
 		return nil, &Violation{Fields: errs}
+	}
+	if s.Complete != nil {
+		s.Complete(entity)
 	}
 	show(root, entity)
 	if s.TTL {

@@ -25,7 +25,7 @@ func floors() []floor {
 		{"fsm/schema", 0}, {"fsm/schema/*", 0}, {"limiter", 0}, {"internal/*", 0},
 		{"fsm", 1},
 		{"proxy/http1", 1},
-		{"proxy/plugin", 2}, {"proxy/plugin/*", 2}, {"proxy/router", 2}, {"proxy/upstream", 2},
+		{"proxy/plugin", 2}, {"proxy/plugin/*", 2}, {"proxy/router", 2}, {"proxy/upstream", 2}, {"proxy/tlsconf", 2},
 		{"proxy/plugins/*", 3},
 		{"proxy", 4}, {"cluster", 4}, {"cluster/*", 4},
 		{"api", 5},

@@ -3,8 +3,6 @@ package certs
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 )
@@ -16,8 +14,9 @@ type Source struct {
 	current atomic.Pointer[[]*tls.Certificate]
 }
 
-// FromFiles takes pairs of certificate and key files, in PEM; the first pair is
-// for clients that ask for no name or an unknown one.
+// FromFiles takes pairs of certificates and keys, each as Material takes it; the
+// first pair is for clients that ask for no name or an unknown one, and can use
+// it.
 func FromFiles(certs, keys []string) (*Source, error) {
 	if len(certs) == 0 || len(certs) != len(keys) {
 		return nil, errors.New("every certificate needs its key")
@@ -25,7 +24,7 @@ func FromFiles(certs, keys []string) (*Source, error) {
 	return newSource(func() ([]*tls.Certificate, error) {
 		all := make([]*tls.Certificate, len(certs))
 		for i := range certs {
-			cert, err := readPair(certs[i], keys[i])
+			cert, err := Pair(certs[i], keys[i])
 			if err != nil {
 				return nil, err
 			}
@@ -62,26 +61,22 @@ func (s *Source) Reload() error {
 // GetCertificate is for tls.Config.
 func (s *Source) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	certs := *s.current.Load()
+	if len(certs) == 1 {
+		return certs[0], nil
+	}
 	for _, cert := range certs {
 		if hello.SupportsCertificate(cert) == nil {
 			return cert, nil
 		}
 	}
+	// None is for the name. Then it is the first that the client can use at all:
+	// pairs of several kinds of keys are there for that.
+	nameless := *hello
+	nameless.ServerName = ""
+	for _, cert := range certs {
+		if nameless.SupportsCertificate(cert) == nil {
+			return cert, nil
+		}
+	}
 	return certs[0], nil
-}
-
-func readPair(certFile, keyFile string) (*tls.Certificate, error) {
-	certPEM, err := os.ReadFile(certFile)
-	if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
-	}
-	keyPEM, err := os.ReadFile(keyFile)
-	if err != nil {
-		return nil, fmt.Errorf("certificate key: %w", err)
-	}
-	cert, err := pair(certPEM, keyPEM)
-	if err != nil {
-		return nil, fmt.Errorf("certificate %s with key %s: %w", certFile, keyFile, err)
-	}
-	return cert, nil
 }

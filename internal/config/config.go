@@ -25,6 +25,7 @@ func (c *Config) Notes() []string {
 	if len(c.unknown) > 0 {
 		notes = append(notes, "not known to Kong or Sluice: "+strings.Join(c.unknown, ", "))
 	}
+	notes = append(notes, c.tlsNotes()...)
 	for _, v := range c.order {
 		if place, ok := v.parsed.(LogPlace); ok && place.Ignored != "" {
 			notes = append(notes, fmt.Sprintf("%s: %q after the path means nothing here", v.Name, place.Ignored))

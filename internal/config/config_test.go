@@ -78,6 +78,9 @@ func TestEverySettingEveryLayer(t *testing.T) {
 		"proxy_listen": "127.0.0.1:1", "admin_listen": "off", "cluster_listen": "127.0.0.1:2", "cluster_advertise": "10.0.0.1:3",
 		"join": "a:1, b:2", "expect": "0", "max_voters": "3", "insecure_cluster": "on", "node_name": "n", "data_dir": "/d", "database": "postgres",
 		"log_level": "crit", "trusted_ips": "10.0.0.0/8", "real_ip_header": "X-Forwarded-For", "real_ip_recursive": "on", "headers": "off",
+		"ssl_cipher_suite": "old", "ssl_ciphers": "AES128-SHA", "ssl_protocols": "TLSv1.2", "ssl_prefer_server_ciphers": "off", "ssl_dhparam": "ffdhe2048",
+		"ssl_session_tickets": "off", "ssl_session_timeout": "10m", "ssl_session_cache_size": "1m", "client_ssl": "off", "client_ssl_cert": "/c.pem",
+		"client_ssl_cert_key": "/k.pem", "lua_ssl_trusted_certificate": "/ca.pem", "lua_ssl_verify_depth": "2",
 		"proxy_access_log": "/a json", "proxy_error_log": "off", "admin_access_log": "/b", "admin_error_log": "/c",
 		"headers_upstream": "off", "upstream_keepalive_pool_size": "0", "upstream_keepalive_max_requests": "7", "upstream_keepalive_idle_timeout": "1m",
 	}

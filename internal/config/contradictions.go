@@ -18,6 +18,7 @@ func (c *Config) contradictions() Problems {
 			ps = append(ps, fmt.Errorf("%s names %d files and %s %d: every certificate needs its key", pair[0], len(certs), pair[1], len(keys)))
 		}
 	}
+	ps = append(ps, c.tlsProblems()...)
 	if c.Expect() > 0 && len(c.Join()) == 0 {
 		ps = append(ps, errors.New("expect needs join: the other nodes' addresses, the same line on every node"))
 	}

@@ -18,11 +18,12 @@ type kind struct {
 	parse func(text string) (any, error)
 	bool  bool // the flag needs no value
 	list  bool // a repeated flag adds to the list
+	// content says that the value may be a secret itself in place of a path.
+	content bool
 }
 
 var (
 	textKind = kind{name: "text", parse: func(text string) (any, error) { return text, nil }}
-	listKind = kind{name: "list", list: true, parse: func(text string) (any, error) { return splitList(text), nil }}
 	boolKind = kind{name: "on|off", bool: true, parse: parseBool}
 	// networksKind is a list of addresses and CIDR blocks.
 	networksKind = kind{name: "list", list: true, parse: parseNetworks}

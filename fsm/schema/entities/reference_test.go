@@ -25,6 +25,7 @@ func TestPublished(t *testing.T) {
 	for _, s := range []*schema.Schema{
 		entities.Services(), entities.Routes(), entities.Consumers(), entities.Plugins(),
 		entities.JWTSecrets(), entities.KeyauthCredentials(),
+		entities.Certificates(), entities.SNIs(), entities.CACertificates(),
 	} {
 		t.Run(s.Name, func(t *testing.T) {
 			reference, err := os.ReadFile(filepath.Join(folder, s.Name+".json"))
