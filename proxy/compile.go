@@ -16,6 +16,7 @@ import (
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/proxy/plugin"
 	"github.com/sluicegate/sluice/proxy/router"
+	"github.com/sluicegate/sluice/proxy/tlsconf"
 	"github.com/sluicegate/sluice/proxy/upstream"
 )
 
@@ -27,14 +28,19 @@ type compiler struct {
 	log     *zap.Logger
 	metrics *metrics
 
+	certificates *tlsconf.Certificates
+	upstreams    *tlsconf.Upstreams
+
 	routes, services, plugins []*fsm.Entity // of the last snapshot
+	problems                  []Problem     // of routes, services and plugins
 	instances                 map[string]*instance
 	index                     *chainIndex
 	last                      *snapshot
 }
 
-func newCompiler(env *plugin.Env, log *zap.Logger, m *metrics) *compiler {
-	return &compiler{env: env, log: log, metrics: m, instances: map[string]*instance{}}
+func newCompiler(cfg Config, m *metrics, c *tlsconf.Certificates) *compiler {
+	return &compiler{env: cfg.Env, log: cfg.Logger, metrics: m, instances: map[string]*instance{},
+		certificates: c, upstreams: tlsconf.NewUpstreams(cfg.UpstreamTLS)}
 }
 
 // build compiles a view. It never fails as a whole: an entity that makes no
@@ -45,22 +51,29 @@ func (c *compiler) build(view *fsm.View) *snapshot {
 	routes := slices.Collect(view.All("routes"))
 	services := slices.Collect(view.All("services"))
 	plugins := slices.Collect(view.All("plugins"))
+	unreadable := c.certificates.Update(view)
+	trustChanged := c.upstreams.Begin(view)
 	samePlugins := c.last != nil && slices.Equal(plugins, c.plugins)
 	if !samePlugins {
 		c.index = newChainIndex(c.instantiate(plugins))
 	}
-	if samePlugins && slices.Equal(routes, c.routes) && slices.Equal(services, c.services) {
+	if samePlugins && !trustChanged && slices.Equal(routes, c.routes) && slices.Equal(services, c.services) {
 		s.routes, s.rewriters, s.unmatched = c.last.routes, c.last.rewriters, c.last.unmatched
-		s.problems = c.last.problems
-		c.last = s
-		return s
+	} else {
+		c.problems = nil
+		s.routes = c.buildRoutes(routes, services)
+		c.upstreams.End()
+		s.rewriters = c.index.rewriters()
+		s.unmatched = c.index.chain("", "", protoAny)
+		c.problems = append(c.problems, c.pluginProblems()...)
+		c.metrics.keep(s.routes.compiled)
+		c.routes, c.services, c.plugins = routes, services, plugins
 	}
-	s.routes = c.buildRoutes(s, routes, services)
-	s.rewriters = c.index.rewriters()
-	s.unmatched = c.index.chain("", "", protoAny)
-	s.problems = append(s.problems, c.pluginProblems()...)
-	c.metrics.keep(s.routes.compiled)
-	c.routes, c.services, c.plugins, c.last = routes, services, plugins, s
+	s.problems = slices.Clip(c.problems)
+	for _, p := range unreadable {
+		s.problems = append(s.problems, Problem(p))
+	}
+	c.last = s
 	return s
 }
 
@@ -140,7 +153,7 @@ func (c *compiler) pluginProblems() []Problem {
 
 // buildRoutes makes the route table; the router itself is kept if the routes it
 // was built from are the same.
-func (c *compiler) buildRoutes(s *snapshot, entities, services []*fsm.Entity) *routeTable {
+func (c *compiler) buildRoutes(entities, services []*fsm.Entity) *routeTable {
 	byID := make(map[string]*fsm.Service, len(services))
 	for _, e := range services {
 		if service, ok := e.Value.(*fsm.Service); ok {
@@ -156,7 +169,7 @@ func (c *compiler) buildRoutes(s *snapshot, entities, services []*fsm.Entity) *r
 		var service *fsm.Service
 		if entity.Service != nil {
 			if service = byID[entity.Service.ID]; service == nil {
-				s.problems = append(s.problems, Problem{"routes", e.ID, fmt.Errorf("its service %s does not exist", entity.Service.ID)})
+				c.problems = append(c.problems, Problem{"routes", e.ID, fmt.Errorf("its service %s does not exist", entity.Service.ID)})
 				continue
 			}
 			if !service.Enabled {
@@ -172,7 +185,7 @@ func (c *compiler) buildRoutes(s *snapshot, entities, services []*fsm.Entity) *r
 		t.router, t.problems = newRouter(t.compiled)
 	}
 	for _, p := range t.problems {
-		s.problems = append(s.problems, Problem{Kind: "routes", ID: p.RouteID, Err: p.Err})
+		c.problems = append(c.problems, Problem{Kind: "routes", ID: p.RouteID, Err: p.Err})
 	}
 	return t
 }
@@ -221,6 +234,7 @@ func (c *compiler) compileRoute(entity *fsm.Route, service *fsm.Service) *route 
 			r.serviceLabel = service.Host
 		}
 		r.compileTarget(service)
+		c.compileTLS(r)
 	}
 	r.chain = c.index.chain(entity.ID, serviceID, r.speaks)
 	r.counters = c.metrics.route(r.serviceLabel, r.label)
@@ -249,6 +263,26 @@ func (r *route) compileTarget(s *fsm.Service) {
 	}
 	r.retries = s.Retries
 }
+
+// compileTLS fills how a service is spoken to that speaks TLS. An error leaves
+// a configuration that trusts no more than it should.
+func (c *compiler) compileTLS(r *route) {
+	if !r.target.TLS {
+		return
+	}
+	proto := "http/1.1"
+	if r.target.HTTP2 {
+		proto = "h2"
+	}
+	config, _, err := c.upstreams.Config(r.service, proto)
+	r.target.Config = config
+	if p := (Problem{Kind: "services", ID: r.service.ID, Err: err}); err != nil && !slices.ContainsFunc(c.problems, p.same) {
+		c.problems = append(c.problems, p)
+	}
+}
+
+// same says whether two problems are about one entity.
+func (p Problem) same(other Problem) bool { return p.Kind == other.Kind && p.ID == other.ID }
 
 // defaultTimeout is Kong's for connect, write and read.
 const defaultTimeout = 60 * time.Second

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/internal/config/ciphers"
 	"github.com/sluicegate/sluice/proxy/plugin"
+	"github.com/sluicegate/sluice/proxy/tlsconf"
 	"github.com/sluicegate/sluice/proxy/upstream"
 )
 
@@ -67,8 +68,8 @@ type Listener struct {
 type Config struct {
 	// Listen has at least one listener.
 	Listen []Listener
-	// Certificate picks the certificate of a TLS handshake; required when a
-	// listener has TLS.
+	// Certificate picks the certificate of a TLS handshake whose name no SNI
+	// entity is for; required when a listener has TLS.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
 	// Machine is where the configuration comes from; required.
@@ -133,8 +134,17 @@ type Config struct {
 	Loops int
 	Hold  time.Duration
 
-	// UpstreamRoots verify services with tls_verify on; nil: the system's.
-	UpstreamRoots *x509.CertPool
+	// TLSProfile is what TLS listeners offer (Kong's ssl_cipher_suite, ssl_ciphers,
+	// ssl_protocols); the zero value is TLS 1.2 and 1.3 with Go's ciphers.
+	TLSProfile ciphers.Profile
+	// SessionTimeout is how long clients may resume a TLS session by a ticket
+	// (ssl_session_timeout); 0: never (ssl_session_tickets off).
+	SessionTimeout time.Duration
+	// Stapler keeps OCSP staples of certificates; nil: none are sent. The proxy
+	// runs it.
+	Stapler *tlsconf.Stapler
+	// UpstreamTLS is how services are spoken to that do not say otherwise.
+	UpstreamTLS tlsconf.Defaults
 }
 
 // complete gives the configuration with its defaults, or why it cannot be used.

@@ -47,7 +47,7 @@ func newEngine(p *Proxy) (*engine, error) {
 	}
 	e.group = group
 	e.clock.group = group
-	e.links = upstream.NewLinks(upstream.Config{RootCAs: p.cfg.UpstreamRoots, Keepalive: p.cfg.Keepalive}, group)
+	e.links = upstream.NewLinks(p.upstreamConfig(), group)
 	e.requests.New = func() any { return newH1(e) }
 	return e, nil
 }
@@ -118,14 +118,11 @@ func newEventFront(e *engine, l Listener, ln net.Listener) *eventFront {
 	f.portStr = strconv.Itoa(int(f.port))
 	if l.TLS {
 		f.scheme = "https"
-		f.tls = &tls.Config{GetCertificate: e.proxy.cfg.Certificate, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+		f.tls = e.proxy.serverTLS(l)
 	}
 	if l.HTTP2 {
 		f.handed = newHandedConns(ln.Addr())
 		f.http2 = newHandedFront(e.proxy, l, f.handed)
-		if f.tls != nil {
-			f.tls.NextProtos = []string{"h2", "http/1.1"}
-		}
 	}
 	return f
 }

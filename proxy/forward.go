@@ -63,6 +63,9 @@ func (x *exchange) prepareUpstream() error {
 	}
 	// A plugin may have chosen another target.
 	q.Host, q.Port, q.TLS = u.Host, u.Port, u.Scheme == "https"
+	if q.Host != r.target.Host || !q.TLS {
+		q.Config = nil // it is for the name of the service
+	}
 	if u.HasQuery {
 		x.target = append(append(append(x.target[:0], u.Path...), '?'), u.Query...)
 		q.URI = unsafe.String(&x.target[0], len(x.target))

@@ -58,7 +58,7 @@ func newHTTPFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
 	if l.TLS {
 		f.scheme = "https"
 		f.server.Protocols.SetHTTP2(l.HTTP2)
-		f.server.TLSConfig = &tls.Config{GetCertificate: p.cfg.Certificate, MinVersion: tls.VersionTLS12}
+		f.server.TLSConfig = p.serverTLS(l)
 		f.serve = func(ln net.Listener) error { return f.server.ServeTLS(ln, "", "") }
 	} else {
 		f.server.Protocols.SetUnencryptedHTTP2(l.HTTP2)

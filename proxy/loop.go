@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -50,6 +51,9 @@ func (p *Proxy) swap(view *fsm.View) time.Duration {
 	old := p.current.Swap(s)
 	if old != nil {
 		close(old.superseded)
+		if old.routes != s.routes {
+			p.loops.keep(s.routes.compiled)
+		}
 	}
 	p.log.Debug("configuration compiled", zap.Uint64("index", s.index),
 		zap.Int("routes", len(s.routes.compiled)), zap.Duration("took", s.took), zap.Int("problems", len(s.problems)))
@@ -80,4 +84,12 @@ func (p *Proxy) Wait(ctx context.Context, index uint64) error {
 }
 
 // Problems lists what in the served configuration cannot work.
-func (p *Proxy) Problems() []Problem { return p.current.Load().problems }
+func (p *Proxy) Problems() []Problem {
+	problems := slices.Clip(p.current.Load().problems)
+	if p.cfg.Stapler != nil {
+		for _, found := range p.cfg.Stapler.Problems() {
+			problems = append(problems, Problem(found))
+		}
+	}
+	return problems
+}

@@ -55,7 +55,7 @@ func secure(t *testing.T) (w *world, roots *x509.CertPool) {
 		{Address: "127.0.0.1:0", HTTP2: true},
 	}
 	w.config.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &certificate, nil }
-	w.config.UpstreamRoots = roots
+	w.config.UpstreamTLS.Roots = roots
 	return w, roots
 }
 

@@ -5,6 +5,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/internal/listen"
+	"github.com/sluicegate/sluice/proxy/tlsconf"
 	"github.com/sluicegate/sluice/proxy/upstream"
 )
 
@@ -30,6 +32,9 @@ type Proxy struct {
 	access   *accessLog // nil without an access log
 	metrics  *metrics
 	conns    connCounts
+	// certificates and tickets are for TLS listeners.
+	certificates *tlsconf.Certificates
+	tickets      *tlsconf.Tickets // nil: sessions are not resumed
 
 	exchanges sync.Pool
 	inFlight  shardedGauge
@@ -63,13 +68,17 @@ func New(cfg Config) (*Proxy, error) {
 	p := &Proxy{
 		cfg:     cfg,
 		log:     cfg.Logger,
-		client:  upstream.New(upstream.Config{RootCAs: cfg.UpstreamRoots, Keepalive: cfg.Keepalive}),
 		headers: policy,
 		trust:   newTrust(cfg),
 	}
+	p.client = upstream.New(p.upstreamConfig())
+	p.certificates = tlsconf.NewCertificates(tlsconf.Config{Fallback: cfg.Certificate, Stapler: cfg.Stapler, Now: cfg.Env.Now})
+	if cfg.SessionTimeout > 0 {
+		p.tickets = tlsconf.NewTickets(cfg.SessionTimeout, nil, cfg.Env.Now)
+	}
 	p.metrics = newMetrics(p)
 	p.exchanges.New = func() any { return newExchange(p) }
-	p.compiler = newCompiler(cfg.Env, cfg.Logger, p.metrics)
+	p.compiler = newCompiler(cfg, p.metrics, p.certificates)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.swap(cfg.Machine.View())
 	return p, nil
@@ -106,12 +115,29 @@ func (p *Proxy) Start(ctx context.Context) error {
 	}
 	p.started = true
 	p.owned.Go(func() { p.compileLoop(p.ctx) })
+	if p.cfg.Stapler != nil {
+		p.owned.Go(func() { p.cfg.Stapler.Run(p.ctx) })
+	}
 	for _, f := range p.fronts {
 		if err := f.start(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// upstreamConfig is how services are spoken to.
+func (p *Proxy) upstreamConfig() upstream.Config {
+	return upstream.Config{RootCAs: p.cfg.UpstreamTLS.Roots, Keepalive: p.cfg.Keepalive}
+}
+
+// serverTLS is how a listener speaks TLS.
+func (p *Proxy) serverTLS(l Listener) *tls.Config {
+	protos := []string{"http/1.1"}
+	if l.HTTP2 {
+		protos = []string{"h2", "http/1.1"}
+	}
+	return tlsconf.Server{Profile: p.cfg.TLSProfile, Tickets: p.tickets, GetCertificate: p.certificates.GetCertificate}.TLSConfig(protos...)
 }
 
 // listenerFront serves one listener.

@@ -25,6 +25,7 @@ import (
 	"github.com/sluicegate/sluice/limiter"
 	"github.com/sluicegate/sluice/proxy"
 	"github.com/sluicegate/sluice/proxy/plugin"
+	"github.com/sluicegate/sluice/proxy/tlsconf"
 )
 
 func startCommand() *cobra.Command {
@@ -205,6 +206,15 @@ func (g *gateway) openProxy(ctx context.Context) error {
 			return err
 		}
 		conf.Certificate = source.GetCertificate
+		conf.Stapler = tlsconf.NewStapler(tlsconf.StaplerConfig{Logger: g.log.Named("ocsp")})
+		conf.TLSProfile = g.cfg.TLS()
+		if g.cfg.SessionTickets() {
+			conf.SessionTimeout = g.cfg.SessionTimeout()
+		}
+	}
+	cert, key := g.cfg.ClientCertificate()
+	if conf.UpstreamTLS, err = tlsconf.LoadDefaults(g.cfg.TrustedCertificates(), g.cfg.VerifyDepth(), cert, key); err != nil {
+		return err
 	}
 	if g.proxy, err = proxy.New(conf); err != nil {
 		return err

@@ -112,6 +112,9 @@ func dialTCP(ctx context.Context, t Target) (net.Conn, error) {
 }
 
 func (c *client) tlsConfig(t Target) *tls.Config {
+	if t.Config != nil {
+		return t.Config
+	}
 	return &tls.Config{
 		ServerName:         t.Host,
 		RootCAs:            c.cfg.RootCAs,

@@ -13,6 +13,7 @@ package upstream
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -62,6 +63,10 @@ type Target struct {
 	// certificate against Host.
 	TLS    bool
 	Verify bool
+	// Config, if not nil, is how TLS is spoken in place of what Verify says. It is
+	// part of the identity of a target: connections are shared only under the
+	// same one.
+	Config *tls.Config
 	// HTTP2 speaks HTTP/2, without TLS with prior knowledge; for gRPC.
 	HTTP2 bool
 }
