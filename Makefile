@@ -1,7 +1,7 @@
 # Needs Go and make, and a C compiler for the race detector of "make test".
 
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo devel)
-FUZZTIME  ?= 20s
+FUZZTIME  ?= 1m
 BENCHTIME ?= 1s
 PACKAGES  ?= ./...
 

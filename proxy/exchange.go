@@ -41,6 +41,9 @@ type front interface {
 	// the stream) is broken off when the exchange ends.
 	abort()
 
+	// heldBody gives the whole body, and counts it as read, if the front has it in
+	// its buffer already; else nil.
+	heldBody() []byte
 	// streamBody says that the body will be read while the answer is written.
 	streamBody()
 	// stopBody makes reads of the request's body fail, the pending one too.

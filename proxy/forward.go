@@ -84,6 +84,9 @@ func (x *exchange) prepareBody(q *upstream.Request) error {
 	length := x.Request.ContentLength
 	if x.route.entity.RequestBuffering && 0 <= length && length <= maxWhole {
 		x.Request.Header.Del("Expect") // reading the body has answered it
+		if q.Whole = x.front.heldBody(); q.Whole != nil {
+			return nil
+		}
 		if int64(cap(x.whole)) < length {
 			x.whole = make([]byte, length)
 		}

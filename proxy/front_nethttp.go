@@ -271,7 +271,8 @@ func (h *httpExchange) sendTrailer(fields *http1.Fields) {
 	putHTTP(h.w.Header(), http.TrailerPrefix, fields)
 }
 
-func (h *httpExchange) abort() { h.aborted = true }
+func (h *httpExchange) abort()           { h.aborted = true }
+func (h *httpExchange) heldBody() []byte { return nil }
 
 func (h *httpExchange) streamBody() {
 	h.duplex = true

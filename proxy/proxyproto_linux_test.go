@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -83,18 +82,6 @@ func TestProxyProtocol(t *testing.T) {
 
 func clientTLS(protocol string) *tls.Config {
 	return &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}}
-}
-
-func askOver(c net.Conn) (string, error) {
-	if _, err := io.WriteString(c, "GET /r HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
-		return "", err
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil {
-		return "", err
-	}
-	body, err := io.ReadAll(resp.Body)
-	return string(body), err
 }
 
 func askHTTP2(c net.Conn) (string, error) {

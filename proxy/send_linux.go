@@ -150,6 +150,7 @@ func (f *h1Front) upgrade(*http1.Fields, time.Duration) (clientTunnel, error) {
 	return nil, errors.ErrUnsupported
 }
 
+func (f *h1Front) heldBody() []byte       { return f.body.held() }
 func (f *h1Front) abort()                 { f.aborted = true }
 func (f *h1Front) streamBody()            { f.body.polling = true }
 func (f *h1Front) stopBody()              { f.body.failure = errBodyStopped }

@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"bufio"
 	"crypto/tls"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -106,4 +109,17 @@ func TestServiceTLS(t *testing.T) {
 			}
 		})
 	}
+}
+
+// askOver asks for /r on a connection and gives the body of the answer.
+func askOver(c net.Conn) (string, error) {
+	if _, err := io.WriteString(c, "GET /r HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
+		return "", err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return "", err
+	}
+	body, err := io.ReadAll(resp.Body)
+	return string(body), err
 }

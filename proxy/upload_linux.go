@@ -19,6 +19,7 @@ type upload struct {
 	head    []byte // buffer of heads
 	pending []byte // being sent
 	at      int    // sent of pending
+	whole   []byte // and then this
 	piece   *[uploadPiece]byte
 	// started says that the body may be read, ended that all of it was, done
 	// that all was sent, or as much as the service wants.
@@ -61,7 +62,11 @@ func (u *upload) release() {
 
 // begin makes the head of a request ready to be sent.
 func (u *upload) begin(q *upstream.Request) {
-	u.head = append(upstream.AppendHead(u.head[:0], q), q.Whole...)
+	u.head = upstream.AppendHead(u.head[:0], q)
+	u.whole = q.Whole
+	if len(u.whole) <= together {
+		u.head, u.whole = append(u.head, u.whole...), nil
+	}
 	u.pending, u.at = u.head, 0
 	u.ended = q.Body == nil
 	u.started = !u.ended && !q.Expect
@@ -74,10 +79,12 @@ func (u *upload) begin(q *upstream.Request) {
 func (x *h1) pumpUp() (moved bool) {
 	u := &x.up
 	for !u.done {
-		if u.at < len(u.pending) {
-			n, err := x.link.Write(u.pending[u.at:])
+		if u.at < len(u.pending) || len(u.whole) > 0 {
+			n, err := x.link.WriteBoth(u.pending[u.at:], u.whole)
 			if n > 0 {
-				u.at += n
+				k := min(n, len(u.pending)-u.at)
+				u.at += k
+				u.whole = u.whole[n-k:]
 				u.sent, moved = true, true
 				x.arrived(waitLinkWrite)
 			}

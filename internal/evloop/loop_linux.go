@@ -38,6 +38,7 @@ type Loop struct {
 	at, n   int
 	looked  error // why look failed
 	expired []*Task
+	yielded Time
 	wheel   wheel
 
 	// now is the time of the last look at the kernel.
@@ -173,6 +174,9 @@ func (l *Loop) wait() error {
 		return ErrClosed
 	}
 	hold := l.group.cfg.Hold
+	if hold > 0 && l.Now().Sub(l.yielded) > yieldEvery {
+		l.yield()
+	}
 	if hold > 0 && !l.spawned.Load() {
 		if pause := time.Duration(l.next() - l.Now()); pause < hold {
 			hold = max(0, pause)
@@ -183,10 +187,20 @@ func (l *Loop) wait() error {
 		}
 	}
 	if l.spawned.Load() {
-		l.spawned.Store(false)
-		runtime.Gosched()
+		l.yield()
 	}
 	return l.sleep()
+}
+
+// yieldEvery is how long a loop holds its processor without asking: after 10 ms
+// the runtime would interrupt it with a signal, which costs more.
+const yieldEvery = 8 * time.Millisecond
+
+// yield lets other goroutines run that are ready on this processor.
+func (l *Loop) yield() {
+	l.spawned.Store(false)
+	l.yielded = l.Now()
+	runtime.Gosched()
 }
 
 // poll asks the kernel for events, waiting for some milliseconds at most. The
