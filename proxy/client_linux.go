@@ -73,11 +73,12 @@ func (c *clientConn) close() {
 	if c.state == connClosed {
 		return
 	}
+	aborted := c.x != nil && c.x.aborted
 	if c.x != nil {
 		c.front.engine.put(c.x)
 		c.x = nil
 	}
-	if c.tls != nil && c.state != connLingering {
+	if c.tls != nil && c.state != connLingering && !aborted {
 		// An orderly end, which tells the client that nothing was cut off. A
 		// connection that does not take it is lost anyway.
 		_ = c.stream.CloseWrite()

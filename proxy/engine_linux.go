@@ -160,7 +160,7 @@ func (f *eventFront) taken(a evloop.Accepted) {
 		f.shaking.Go(func() { f.shake(a) })
 		return
 	}
-	c := f.newConn(a.Loop, a.Peer)
+	c := f.newConn(f.engine.group.Pick(), a.Peer)
 	c.stream, c.conn = &c.plain, &c.plain
 	if f.proxied {
 		c.state = connProxied
