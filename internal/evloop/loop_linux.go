@@ -3,7 +3,6 @@ package evloop
 import (
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"sync/atomic"
 	"syscall"
@@ -20,9 +19,7 @@ type Loop struct {
 	group *Group
 	index int
 	fd    int
-	file  *os.File // the same descriptor, for the runtime's poller
-	raw   syscall.RawConn
-	look  func(fd uintptr) bool
+	bell  int // an eventfd that wakes the loop
 
 	// lead is the leader's term shifted by one, and in the lowest bit whether
 	// it is in a handler. A new term begins by changing it from there.
@@ -36,7 +33,6 @@ type Loop struct {
 	// The rest belongs to the leader.
 	events  [maxEvents]syscall.EpollEvent
 	at, n   int
-	looked  error // why look failed
 	expired []*Task
 	yielded Time
 	wheel   wheel
@@ -44,10 +40,8 @@ type Loop struct {
 	// now is the time of the last look at the kernel.
 	now atomic.Int64
 
-	// until is how long the loop sleeps in the runtime's poller, 0 if it does
-	// not; alarm is the deadline that the poller has been given. Guarded by
-	// wheel.mu.
-	until, alarm Time
+	// until is how long the loop sleeps, 0 if it does not. Guarded by wheel.mu.
+	until Time
 }
 
 func newLoop(g *Group, index int) (*Loop, error) {
@@ -55,19 +49,15 @@ func newLoop(g *Group, index int) (*Loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	// A descriptor in non-blocking mode is one that os.File waits for in the
-	// runtime's poller: an epoll set can be waited for like a socket.
-	if err := syscall.SetNonblock(fd, true); err != nil {
-		return nil, errors.Join(fmt.Errorf("epoll: %w", err), syscall.Close(fd))
+	l := &Loop{group: g, index: index, fd: fd}
+	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if errno != 0 {
+		return nil, errors.Join(fmt.Errorf("eventfd: %w", errno), syscall.Close(fd))
 	}
-	l := &Loop{group: g, index: index, fd: fd, file: os.NewFile(uintptr(fd), "epoll")}
-	if l.raw, err = l.file.SyscallConn(); err == nil {
-		err = l.file.SetReadDeadline(time.Time{}) // fails if the runtime cannot poll it
+	l.bell = int(bell)
+	if err := l.control(syscall.EPOLL_CTL_ADD, l.bell, 0, syscall.EPOLLIN); err != nil {
+		return nil, errors.Join(err, l.close())
 	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("epoll: %w", err), l.file.Close())
-	}
-	l.look = l.lookAgain
 	l.now.Store(int64(g.Now()))
 	l.wheel.init(l.Now())
 	return l, nil
@@ -81,7 +71,7 @@ func (l *Loop) Now() Time { return Time(l.now.Load()) }
 func (l *Loop) Index() int { return l.index }
 
 func (l *Loop) close() error {
-	if err := l.file.Close(); err != nil {
+	if err := errors.Join(syscall.Close(l.fd), syscall.Close(l.bell)); err != nil {
 		return fmt.Errorf("close epoll: %w", err)
 	}
 	return nil
@@ -107,6 +97,10 @@ func (l *Loop) run(term uint32) {
 		}
 		e := &l.events[l.at]
 		l.at++
+		if int(e.Fd) == l.bell {
+			l.rung()
+			continue
+		}
 		c := l.group.table.find(int(e.Fd), uint32(e.Pad))
 		if c == nil {
 			continue // closed meanwhile
@@ -210,9 +204,13 @@ func (l *Loop) yield() {
 func (l *Loop) poll(ms int) error {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.fd),
 		uintptr(unsafe.Pointer(&l.events)), maxEvents, uintptr(ms), 0, 0)
+	return l.polled(int(n), errno)
+}
+
+func (l *Loop) polled(n int, errno syscall.Errno) error {
 	switch errno {
 	case 0:
-		l.n = int(n)
+		l.n = n
 	case syscall.EINTR: // the runtime wants this goroutine to stop for a moment
 	default:
 		return fmt.Errorf("epoll_wait: %w", errno)
@@ -220,47 +218,34 @@ func (l *Loop) poll(ms int) error {
 	return nil
 }
 
-// sleep waits in the runtime's poller, which gives up the processor.
+// sleep waits for events or the next timer, and gives up the processor.
 func (l *Loop) sleep() error {
 	l.wheel.mu.Lock()
-	l.until = l.wheel.next()
-	// Under the lock, so that whoever arms an earlier timer moves it after this.
-	err := l.setAlarm(l.until)
-	l.wheel.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("wait for epoll: %w", err)
+	l.until = l.wheel.next() // who arms an earlier timer from now on rings
+	ms := -1
+	if l.until != never {
+		ms = int((max(0, l.until.Sub(l.group.Now())) + time.Millisecond - 1) / time.Millisecond)
 	}
-	l.looked = nil
-	err = l.raw.Read(l.look)
+	l.wheel.mu.Unlock()
+	n, _, errno := syscall.Syscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.fd),
+		uintptr(unsafe.Pointer(&l.events)), maxEvents, uintptr(ms), 0, 0)
 	l.wheel.mu.Lock()
 	l.until = 0
 	l.wheel.mu.Unlock()
-	switch {
-	case l.looked != nil:
-		return l.looked
-	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("wait for epoll: %w", err)
-	}
-	return nil
+	return l.polled(int(n), errno)
 }
 
-// setAlarm ends the sleep at a time; the lock is held.
-func (l *Loop) setAlarm(at Time) error {
-	if at == l.alarm {
-		return nil
-	}
-	l.alarm = at
-	deadline := time.Time{}
-	if at != never {
-		deadline = l.group.start.Add(time.Duration(at))
-	}
-	return l.file.SetReadDeadline(deadline)
+// ring wakes the loop. Safe for concurrent use.
+func (l *Loop) ring() {
+	one := uint64(1)
+	// A bell that cannot take more has been rung.
+	_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(l.bell), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
 }
 
-// lookAgain is called by the runtime's poller; false waits on.
-func (l *Loop) lookAgain(uintptr) bool {
-	l.looked = l.poll(0)
-	return l.looked != nil || l.n > 0 || l.group.closed.Load()
+// rung makes the bell ready to be rung again.
+func (l *Loop) rung() {
+	var count uint64
+	_, _, _ = syscall.RawSyscall(syscall.SYS_READ, uintptr(l.bell), uintptr(unsafe.Pointer(&count)), unsafe.Sizeof(count))
 }
 
 // control changes what the kernel tells of a descriptor.
@@ -284,7 +269,7 @@ func (l *Loop) arm(t *timer, at Time) {
 	defer l.wheel.mu.Unlock()
 	l.wheel.arm(t, at)
 	if l.until != 0 && at < l.until {
-		l.interruptLocked()
+		l.ring()
 	}
 }
 
@@ -292,16 +277,4 @@ func (l *Loop) disarm(t *timer) {
 	l.wheel.mu.Lock()
 	defer l.wheel.mu.Unlock()
 	l.wheel.remove(t)
-}
-
-// interrupt makes a sleeping loop look at its timers and whether it is closed.
-func (l *Loop) interrupt() {
-	l.wheel.mu.Lock()
-	defer l.wheel.mu.Unlock()
-	l.interruptLocked()
-}
-
-func (l *Loop) interruptLocked() {
-	// A closed file is a loop that has ended.
-	_ = l.setAlarm(1)
 }
