@@ -12,7 +12,7 @@ import (
 var (
 	// ErrAgain: the operation would have to wait. Nothing was read or written
 	// but what the call says.
-	ErrAgain error = againError{}
+	ErrAgain error = &againError{}
 	// ErrCut: Cut was called.
 	ErrCut = errors.New("connection is cut")
 	// ErrClosed: the connection or the group is closed.

@@ -31,13 +31,14 @@ var (
 
 // againError is ErrAgain. It is temporary in the words of net.Error, so that
 // crypto/tls reads on after it.
-type againError struct{}
+// It has a pointer's identity, which is what comparing it costs least by.
+type againError struct{ _ byte }
 
-var _ net.Error = againError{}
+var _ net.Error = (*againError)(nil)
 
-func (againError) Error() string   { return "connection is not ready" }
-func (againError) Timeout() bool   { return false }
-func (againError) Temporary() bool { return true }
+func (*againError) Error() string   { return "connection is not ready" }
+func (*againError) Timeout() bool   { return false }
+func (*againError) Temporary() bool { return true }
 
 // Flush implements Stream: a plain connection keeps nothing back.
 func (c *Conn) Flush() error { return nil }
