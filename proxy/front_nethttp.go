@@ -32,6 +32,7 @@ type httpFront struct {
 	serving  sync.WaitGroup
 	// serve is how the server serves the listener.
 	serve func(net.Listener) error
+	h2    *h2Server // of a front whose connections are handed to it
 }
 
 func newHTTPFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
@@ -51,6 +52,7 @@ func newHTTPFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
 		ConnState:                    connState,
 		ErrorLog:                     debugLog(p.log),
 		Protocols:                    new(http.Protocols),
+		HTTP2:                        http2Config(p.cfg.SendTimeout),
 	}
 	f.server.Protocols.SetHTTP1(true)
 	f.serve = f.server.Serve
@@ -79,10 +81,8 @@ func debugLog(logger *zap.Logger) *log.Logger {
 // HTTP/2, and that are counted already; TLS has shaken hands on them.
 func newHandedFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
 	f := newHTTPFront(p, l, ln)
-	f.listener, f.serve = ln, f.server.Serve
-	if l.TLS {
-		f.server.TLSConfig = &tls.Config{NextProtos: []string{"h2"}} // what Serve looks for
-	}
+	f.h2 = newH2Server(p, f.server)
+	f.listener, f.serve = ln, f.h2.serve
 	return f
 }
 
@@ -90,6 +90,11 @@ func (f *httpFront) addr() net.Addr { return f.listener.Addr() }
 
 // start serves in a goroutine that ends with drain or close.
 func (f *httpFront) start() error {
+	if f.h2 != nil {
+		if err := f.h2.configure(); err != nil {
+			return fmt.Errorf("serve HTTP/2 on %s: %w", f.listener.Addr(), err)
+		}
+	}
 	f.serving.Go(func() {
 		err := f.serve(f.listener)
 		if !errors.Is(err, http.ErrServerClosed) {
@@ -101,7 +106,15 @@ func (f *httpFront) start() error {
 
 // drain takes no more connections and waits for the requests in flight.
 func (f *httpFront) drain(ctx context.Context) error {
-	if err := f.server.Shutdown(ctx); err != nil {
+	drain := f.server.Shutdown
+	if f.h2 != nil {
+		// Nobody hands over any more; what is on its way is refused.
+		if err := f.listener.Close(); err != nil {
+			return fmt.Errorf("drain %s: %w", f.listener.Addr(), err)
+		}
+		drain = f.h2.drain
+	}
+	if err := drain(ctx); err != nil {
 		return fmt.Errorf("drain %s: %w", f.listener.Addr(), err)
 	}
 	return nil
@@ -110,6 +123,10 @@ func (f *httpFront) drain(ctx context.Context) error {
 // close closes what drain has left.
 func (f *httpFront) close() error {
 	err := f.server.Close()
+	if f.h2 != nil {
+		err = errors.Join(err, f.listener.Close())
+		f.h2.close()
+	}
 	f.serving.Wait()
 	if err != nil {
 		return fmt.Errorf("close %s: %w", f.listener.Addr(), err)
