@@ -222,9 +222,16 @@ func (h *httpExchange) interim(status int, fields *http1.Fields) {
 // putHTTP adds fields to net/http's form, spelled as they are. prefix comes
 // before each name.
 func putHTTP(out http.Header, prefix string, fields *http1.Fields) {
-	for i := range fields.Len() {
+	values := make([]string, fields.Len())
+	for i := range values {
 		f := fields.At(i)
-		out[prefix+f.Name] = append(out[prefix+f.Name], f.Value)
+		name := prefix + f.Name
+		if have := out[name]; have != nil {
+			out[name] = append(have, f.Value)
+			continue
+		}
+		values[i] = f.Value
+		out[name] = values[i : i+1 : i+1]
 	}
 }
 
@@ -269,12 +276,13 @@ func (h *httpExchange) flush() error {
 
 // deadlineStep is how exact the deadlines of single reads and writes are:
 // moving one costs more than reading the clock.
-const deadlineStep = time.Second
+func deadlineStep(timeout time.Duration) time.Duration { return timeout / 60 }
 
 // extendWrite gives the next write the whole send timeout.
 func (h *httpExchange) extendWrite() {
-	until := time.Now().Add(h.front.proxy.cfg.SendTimeout)
-	if until.Sub(h.writeUntil) < deadlineStep {
+	timeout := h.front.proxy.cfg.SendTimeout
+	until := time.Now().Add(timeout)
+	if until.Sub(h.writeUntil) < deadlineStep(timeout) {
 		return
 	}
 	h.writeUntil = until

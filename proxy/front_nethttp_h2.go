@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -35,7 +34,7 @@ func http2Config(sendTimeout time.Duration) *http.HTTP2Config {
 		MaxReadFrameSize:              MaxReadFrame,
 		MaxReceiveBufferPerStream:     StreamWindow,
 		MaxReceiveBufferPerConnection: ConnectionWindow,
-		WriteByteTimeout:              sendTimeout, // of a client that does not read its socket
+		WriteByteTimeout:              sendTimeout,
 	}
 }
 
@@ -54,6 +53,7 @@ type h2Server struct {
 }
 
 func newH2Server(p *Proxy, base *http.Server) *h2Server {
+	base.HTTP2.WriteByteTimeout = 0 // joinedWriter's
 	return &h2Server{proxy: p, base: base, server: new(http2.Server), conns: map[net.Conn]struct{}{}}
 }
 
@@ -75,9 +75,21 @@ func (s *h2Server) serve(ln net.Listener) error {
 		}
 		s.serving.Go(func() {
 			defer s.remove(c)
-			s.server.ServeConn(watched(c), &http2.ServeConnOpts{Context: s.proxy.ctx, BaseConfig: s.base})
+			s.serveConn(c)
 		})
 	}
+}
+
+// serveConn ends when the connection does.
+func (s *h2Server) serveConn(c net.Conn) {
+	w := &h2Conn{Conn: c, out: newJoinedWriter(c, s.proxy.cfg.SendTimeout), guard: newFrameGuard(time.Now())}
+	s.serving.Go(w.out.run)
+	var conn net.Conn = w
+	if secure, ok := c.(*tls.Conn); ok {
+		conn = &h2SecureConn{w, secure}
+	}
+	defer conn.Close()
+	s.server.ServeConn(conn, &http2.ServeConnOpts{Context: s.proxy.ctx, BaseConfig: s.base})
 }
 
 func (s *h2Server) add(c net.Conn) bool {
@@ -149,20 +161,11 @@ func cutBelowTLS(c net.Conn) {
 // server reads each frame in two pieces, and watches what comes.
 type h2Conn struct {
 	net.Conn
-	guard frameGuard
-	sent  atomic.Int64
+	out   *joinedWriter
+	guard *frameGuard
 	ended error
 	ahead []byte // read, and not taken yet
 	buf   [4 << 10]byte
-}
-
-// watched gives a connection for ServeConn.
-func watched(c net.Conn) net.Conn {
-	w := &h2Conn{Conn: c}
-	if secure, ok := c.(*tls.Conn); ok {
-		return &h2SecureConn{w, secure}
-	}
-	return w
 }
 
 // Read implements net.Conn. A client that floods gets a GOAWAY that says so:
@@ -174,7 +177,7 @@ func (c *h2Conn) Read(p []byte) (int, error) {
 		}
 		n, err := c.Conn.Read(c.buf[:])
 		c.ahead, c.ended = c.buf[:n], err
-		if !c.guard.watch(c.ahead, time.Now, func() int64 { return c.sent.Swap(0) }) {
+		if !c.guard.received(c.ahead, time.Now) {
 			c.ahead, c.ended = nil, http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 		}
 		if len(c.ahead) == 0 {
@@ -186,11 +189,16 @@ func (c *h2Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write implements net.Conn.
+// Write implements net.Conn. What is written leaves a moment later.
 func (c *h2Conn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.sent.Add(int64(n))
-	return n, err
+	c.guard.sent(p)
+	return c.out.Write(p)
+}
+
+// Close implements net.Conn.
+func (c *h2Conn) Close() error {
+	c.out.close()
+	return c.Conn.Close()
 }
 
 // NetConn gives the connection below.

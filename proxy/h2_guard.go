@@ -1,6 +1,9 @@
 package proxy
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Frame types of HTTP/2 (RFC 9113, section 6) that the guard tells apart.
 const (
@@ -34,6 +37,9 @@ const (
 	// earnSent is how many bytes sent to the client earn one.
 	earnSent = 64
 
+	// costRefused is for a stream that the gateway resets, mostly because of
+	// what the client has sent for it.
+	costRefused      = 2
 	costSettings     = 8 // each is applied and acknowledged
 	costContinuation = 4 // of less than smallPiece
 	costOther        = 1 // PING, PRIORITY, WINDOW_UPDATE, empty DATA, unknown ones
@@ -41,62 +47,81 @@ const (
 	smallPiece = 256
 )
 
-// frameGuard watches the frames that a client sends, as bytes that come in any
-// pieces. x/net's server bounds what a client can make it keep: 128 handlers
-// and four times as many requests that wait for one, 10,000 control frames in
-// the queue, one and a half header lists. It does not bound what a client that
-// reads its answers makes it do.
-type frameGuard struct {
-	preface int // bytes of the preface seen
-	head    [frameHeadSize]byte
-	have    int // bytes of head
-	skip    int // bytes of the payload still to come
-	credit  int
-	last    time.Time // of the last refill
+// frameScanner finds the heads of frames in bytes that come in any pieces.
+type frameScanner struct {
+	skip int // bytes before the next head
+	head [frameHeadSize]byte
+	have int // bytes of head
 }
 
-// watch looks at further bytes; false: the client has used up its credit. sent
-// gives how many bytes were sent to the client since it was last asked.
-func (g *frameGuard) watch(p []byte, now func() time.Time, sent func() int64) bool {
-	if g.last.IsZero() {
-		g.last, g.credit = now(), guardBurst
-	}
-	if g.preface < prefaceSize {
-		n := min(prefaceSize-g.preface, len(p))
-		g.preface += n
-		p = p[n:]
-	}
+// scan calls frame with every head that is complete.
+func (s *frameScanner) scan(p []byte, frame func(kind, flags byte, length int)) {
 	for len(p) > 0 {
-		if g.skip > 0 {
-			n := min(g.skip, len(p))
-			g.skip -= n
+		if s.skip > 0 {
+			n := min(s.skip, len(p))
+			s.skip -= n
 			p = p[n:]
 			continue
 		}
-		n := copy(g.head[g.have:], p)
-		g.have += n
+		n := copy(s.head[s.have:], p)
+		s.have += n
 		p = p[n:]
-		if g.have == frameHeadSize {
-			g.have = 0
-			g.frame()
+		if s.have == frameHeadSize {
+			s.have = 0
+			s.skip = int(s.head[0])<<16 | int(s.head[1])<<8 | int(s.head[2])
+			frame(s.head[3], s.head[4], s.skip)
 		}
 	}
+}
+
+// frameGuard watches the frames of a connection. x/net's server bounds what a
+// client can make it keep: 128 handlers and four times as many requests that
+// wait for one, 10,000 control frames in the queue, one and a half header
+// lists. It does not bound what a client that reads its answers makes it do.
+// received and sent may be called at the same time.
+type frameGuard struct {
+	in     frameScanner
+	credit int
+	last   time.Time // of the last refill
+
+	out frameScanner
+	// earned and owed are what sent has found and received has not seen yet.
+	earned, owed atomic.Int64
+}
+
+func newFrameGuard(now time.Time) *frameGuard {
+	return &frameGuard{in: frameScanner{skip: prefaceSize}, credit: guardBurst, last: now}
+}
+
+// received looks at what has come from the client; false: the client has used
+// up its credit.
+func (g *frameGuard) received(p []byte, now func() time.Time) bool {
+	g.in.scan(p, g.frame)
+	g.credit -= int(g.owed.Swap(0))
 	if g.credit < 0 {
-		g.refill(now(), sent())
+		g.refill(now())
 	}
 	return g.credit >= 0
 }
 
-// frame accounts for the frame that begins with head.
-func (g *frameGuard) frame() {
-	length := int(g.head[0])<<16 | int(g.head[1])<<8 | int(g.head[2])
-	g.skip = length
-	switch kind := g.head[3]; {
+// sent looks at what goes to the client.
+func (g *frameGuard) sent(p []byte) {
+	g.earned.Add(int64(len(p)))
+	g.out.scan(p, func(kind, _ byte, _ int) {
+		if kind == frameResetStream {
+			g.owed.Add(costRefused)
+		}
+	})
+}
+
+// frame accounts for a frame of the client's.
+func (g *frameGuard) frame(kind, flags byte, length int) {
+	switch {
 	case kind == frameHeaders:
 		g.credit += earnHeaders
 	case kind == frameData && length >= smallPiece:
 		g.credit += earnData
-	case kind == frameData && (length > 0 || g.head[4]&flagEndStream != 0):
+	case kind == frameData && (length > 0 || flags&flagEndStream != 0):
 	case kind == frameContinuation && length >= smallPiece:
 	case kind == frameContinuation:
 		g.credit -= costContinuation
@@ -111,9 +136,9 @@ func (g *frameGuard) frame() {
 }
 
 // refill adds what time and answers have earned since it was last called.
-func (g *frameGuard) refill(now time.Time, sent int64) {
+func (g *frameGuard) refill(now time.Time) {
 	elapsed := now.Sub(g.last)
 	g.last = now
-	earned := int64(elapsed)*guardRate/int64(time.Second) + sent/earnSent
+	earned := int64(elapsed)*guardRate/int64(time.Second) + g.earned.Swap(0)/earnSent
 	g.credit = int(min(int64(g.credit)+earned, guardBurst))
 }
