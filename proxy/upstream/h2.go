@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sluicegate/sluice/proxy/http1"
@@ -22,6 +23,26 @@ import (
 // (REFUSED_STREAM, or streams above the last of a GOAWAY).
 type h2 struct {
 	clear, secure, verified *http.Transport
+
+	mu     sync.Mutex
+	conns  map[*h2Conn]struct{}
+	active int // exchanges
+	closed bool
+}
+
+// h2Conn is a connection to a service, below TLS. net/http counts one as in use
+// for a while after a stream was given up, and closes only idle ones.
+type h2Conn struct {
+	net.Conn
+	h *h2
+}
+
+// Close implements net.Conn.
+func (c *h2Conn) Close() error {
+	c.h.mu.Lock()
+	delete(c.h.conns, c)
+	c.h.mu.Unlock()
+	return c.Conn.Close()
 }
 
 // h2Window is how much of one answer is kept that the client has not taken yet;
@@ -30,6 +51,7 @@ type h2 struct {
 const h2Window = 256 << 10
 
 func newH2(cfg Config) *h2 {
+	h := &h2{conns: map[*h2Conn]struct{}{}}
 	transport := func(verify, encrypted bool) *http.Transport {
 		t := &http.Transport{
 			DisableCompression:     true, // what the service sends goes through as it is
@@ -40,20 +62,62 @@ func newH2(cfg Config) *h2 {
 		}
 		t.Protocols.SetHTTP2(encrypted)
 		t.Protocols.SetUnencryptedHTTP2(!encrypted)
-		t.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) { return dialH2(ctx, addr, nil) }
+		t.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) { return h.dial(ctx, addr, nil) }
 		t.DialTLSContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
-			return dialH2(ctx, addr, &tls.Config{RootCAs: cfg.RootCAs, InsecureSkipVerify: !verify,
+			return h.dial(ctx, addr, &tls.Config{RootCAs: cfg.RootCAs, InsecureSkipVerify: !verify,
 				MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}})
 		}
 		return t
 	}
-	return &h2{clear: transport(false, false), secure: transport(false, true), verified: transport(true, true)}
+	h.clear, h.secure, h.verified = transport(false, false), transport(false, true), transport(true, true)
+	return h
 }
 
+// close closes every connection once no exchange is left.
 func (h *h2) close() {
-	for _, t := range []*http.Transport{h.clear, h.secure, h.verified} {
-		t.CloseIdleConnections()
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.closeUnused()
+}
+
+func (h *h2) begin() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return ErrClosed
 	}
+	h.active++
+	return nil
+}
+
+func (h *h2) done() {
+	h.mu.Lock()
+	h.active--
+	h.mu.Unlock()
+	h.closeUnused()
+}
+
+func (h *h2) closeUnused() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed || h.active > 0 {
+		return
+	}
+	for c := range h.conns {
+		_ = c.Conn.Close() // there is nothing to do about one that cannot be closed
+	}
+}
+
+// add takes a connection that was made; false: it comes too late.
+func (h *h2) add(c *h2Conn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	late := h.closed && h.active == 0
+	if !late {
+		h.conns[c] = struct{}{}
+	}
+	return !late
 }
 
 // dialKey finds the *h2Exchange that a connection is made for.
@@ -66,9 +130,9 @@ func (e dialFailure) Unwrap() error { return e.error }
 
 var errNoH2 = errors.New("service does not speak HTTP/2 over TLS")
 
-// dialH2 makes a connection within the connect timeout of the request that
+// dial makes a connection within the connect timeout of the request that
 // needs it, TLS included. It may outlast the request: others can use it.
-func dialH2(ctx context.Context, addr string, secure *tls.Config) (net.Conn, error) {
+func (h *h2) dial(ctx context.Context, addr string, secure *tls.Config) (net.Conn, error) {
 	x, ok := ctx.Value(dialKey{}).(*h2Exchange)
 	if !ok {
 		return nil, dialFailure{fmt.Errorf("%w: connection for nobody", ErrRequest)}
@@ -77,9 +141,13 @@ func dialH2(ctx context.Context, addr string, secure *tls.Config) (net.Conn, err
 	defer x.watch.moved()
 	ctx, cancel := context.WithTimeout(ctx, x.connect)
 	defer cancel()
-	tcp, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	std, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, dialFailure{err}
+	}
+	tcp := &h2Conn{std, h}
+	if !h.add(tcp) {
+		return nil, dialFailure{errors.Join(ErrClosed, std.Close())}
 	}
 	if secure == nil {
 		return tcp, nil
@@ -105,7 +173,8 @@ func ignoreClosedConn(err error) error {
 
 // h2Exchange is one request, with all its tries, up to Response.Close.
 type h2Exchange struct {
-	req     *Request // not for dialH2, which may come after the exchange
+	h2      *h2
+	req     *Request // not for dial, which may come after the exchange
 	connect time.Duration
 	watch   watch
 	body    *replayBody // nil without a streamed body
@@ -116,8 +185,11 @@ type h2Exchange struct {
 // own, the others are net/http's; both need the body again, and its first 64
 // KiB are kept for that until the answer begins.
 func (h *h2) do(ctx context.Context, req *Request) (*Response, error) {
+	if err := h.begin(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	x := &h2Exchange{req: req, connect: req.Connect, cancel: cancel}
+	x := &h2Exchange{h2: h, req: req, connect: req.Connect, cancel: cancel}
 	if req.Whole == nil && req.Body != nil {
 		x.body = &replayBody{source: req.Body, watch: &x.watch}
 	}
@@ -164,6 +236,7 @@ func (x *h2Exchange) end() {
 	if x.body != nil {
 		x.body.end(x.req.StopBody)
 	}
+	x.h2.done()
 }
 
 func (x *h2Exchange) roundTrips(ctx context.Context, t *http.Transport) (*http.Response, error) {

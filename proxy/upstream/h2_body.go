@@ -97,13 +97,18 @@ type replayBody struct {
 	mu     sync.Mutex // held while source is read
 	source io.Reader
 	kept   []byte // all of what was read, unless lost
-	lost   bool
+	lost   atomic.Bool
 	read   int64 // from source
 	err    error // of source, at its end
 }
 
 // again gives the body from its beginning, for another try.
-func (b *replayBody) again() (io.ReadCloser, error) { return &bodyTry{body: b}, nil }
+func (b *replayBody) again() (io.ReadCloser, error) {
+	if b.lost.Load() {
+		return nil, errBodyTooLong
+	}
+	return &bodyTry{body: b}, nil
+}
 
 // forget says that there will be no other try.
 func (b *replayBody) forget() { b.begun.Store(true) }
@@ -114,7 +119,8 @@ func (b *replayBody) end(stop func()) {
 	stop()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.kept, b.lost = nil, true
+	b.lost.Store(true)
+	b.kept = nil
 }
 
 // bodyTry is the body of one try.
@@ -163,9 +169,10 @@ func (t *bodyTry) Read(p []byte) (int, error) {
 func (b *replayBody) keep(p []byte, useless bool) {
 	b.read += int64(len(p))
 	if useless || len(b.kept)+len(p) > maxReplay {
-		b.kept, b.lost = nil, true
+		b.lost.Store(true)
+		b.kept = nil
 	}
-	if !b.lost {
+	if !b.lost.Load() {
 		b.kept = append(b.kept, p...)
 	}
 }
