@@ -9,7 +9,7 @@ PACKAGES  ?= ./...
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build cluster test check-format lint bench microbench fuzz corpus clean
+.PHONY: help build cluster test check-format lint bench microbench fuzz corpus h2spec clean
 
 help:
 	@echo 'make build     bin/sluice, one static binary'
@@ -20,6 +20,7 @@ help:
 	@echo 'make microbench  every Go benchmark, with allocations (BENCHTIME=$(BENCHTIME), PACKAGES=$(PACKAGES))'
 	@echo 'make fuzz      every fuzz target for FUZZTIME=$(FUZZTIME)'
 	@echo 'make corpus    malformed requests and answers against sluice, nginx and haproxy; writes docs/corpus.md'
+	@echo 'make h2spec    HTTP/2 conformance tests, over TLS and without'
 	@echo 'make clean     remove bin'
 
 build:
@@ -59,6 +60,9 @@ fuzz:
 
 corpus: build
 	go run ./scripts/corpus
+
+h2spec: build
+	go run ./scripts/h2spec
 
 clean:
 	rm -rf bin

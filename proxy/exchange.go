@@ -96,6 +96,7 @@ type exchange struct {
 	// received are the fields as the client sent them, requestFields and
 	// responseFields what Request.Header and Response.Header edit.
 	received, requestFields, responseFields http1.Fields
+	answered                                http1.Fields // by the service, from net/http's form
 	outgoing                                upstream.Request
 	whole                                   []byte // a request body that was read whole
 	target                                  []byte // path and query for the service, joined
@@ -129,10 +130,12 @@ func (x *exchange) reset() {
 	x.received.Reset()
 	x.requestFields.Reset()
 	x.responseFields.Reset()
+	x.answered.Reset()
 	clear(x.chosen)
 	kept := exchange{
 		Exchange: x.Exchange, proxy: x.proxy, shard: x.shard, chosen: x.chosen[:0],
 		received: x.received, requestFields: x.requestFields, responseFields: x.responseFields,
+		answered: x.answered,
 	}
 	if cap(x.whole) <= maxKeptWhole {
 		kept.whole = x.whole[:0]

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +31,7 @@ type httpFront struct {
 	serving  sync.WaitGroup
 	// serve is how the server serves the listener.
 	serve func(net.Listener) error
+	h2    *h2Server // of a front whose connections are handed to it
 }
 
 func newHTTPFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
@@ -52,6 +52,7 @@ func newHTTPFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
 		ConnContext:                  connContext,
 		ErrorLog:                     debugLog(p.log),
 		Protocols:                    new(http.Protocols),
+		HTTP2:                        http2Config(p.cfg.SendTimeout),
 	}
 	f.server.Protocols.SetHTTP1(true)
 	f.serve = f.server.Serve
@@ -80,10 +81,8 @@ func debugLog(logger *zap.Logger) *log.Logger {
 // HTTP/2, and that are counted already; TLS has shaken hands on them.
 func newHandedFront(p *Proxy, l Listener, ln net.Listener) *httpFront {
 	f := newHTTPFront(p, l, ln)
-	f.listener, f.serve = ln, f.server.Serve
-	if l.TLS {
-		f.server.TLSConfig = &tls.Config{NextProtos: []string{"h2"}} // what Serve looks for
-	}
+	f.h2 = newH2Server(p, f.server)
+	f.listener, f.serve = ln, f.h2.serve
 	return f
 }
 
@@ -91,6 +90,11 @@ func (f *httpFront) addr() net.Addr { return f.listener.Addr() }
 
 // start serves in a goroutine that ends with drain or close.
 func (f *httpFront) start() error {
+	if f.h2 != nil {
+		if err := f.h2.configure(); err != nil {
+			return fmt.Errorf("serve HTTP/2 on %s: %w", f.listener.Addr(), err)
+		}
+	}
 	f.serving.Go(func() {
 		err := f.serve(f.listener)
 		if !errors.Is(err, http.ErrServerClosed) {
@@ -102,7 +106,15 @@ func (f *httpFront) start() error {
 
 // drain takes no more connections and waits for the requests in flight.
 func (f *httpFront) drain(ctx context.Context) error {
-	if err := f.server.Shutdown(ctx); err != nil {
+	drain := f.server.Shutdown
+	if f.h2 != nil {
+		// Nobody hands over any more; what is on its way is refused.
+		if err := f.listener.Close(); err != nil {
+			return fmt.Errorf("drain %s: %w", f.listener.Addr(), err)
+		}
+		drain = f.h2.drain
+	}
+	if err := drain(ctx); err != nil {
 		return fmt.Errorf("drain %s: %w", f.listener.Addr(), err)
 	}
 	return nil
@@ -111,6 +123,10 @@ func (f *httpFront) drain(ctx context.Context) error {
 // close closes what drain has left.
 func (f *httpFront) close() error {
 	err := f.server.Close()
+	if f.h2 != nil {
+		err = errors.Join(err, f.listener.Close())
+		f.h2.close()
+	}
 	f.serving.Wait()
 	if err != nil {
 		return fmt.Errorf("close %s: %w", f.listener.Addr(), err)
@@ -207,9 +223,16 @@ func (h *httpExchange) interim(status int, fields *http1.Fields) {
 // putHTTP adds fields to net/http's form, spelled as they are. prefix comes
 // before each name.
 func putHTTP(out http.Header, prefix string, fields *http1.Fields) {
-	for i := range fields.Len() {
+	values := make([]string, fields.Len())
+	for i := range values {
 		f := fields.At(i)
-		out[prefix+f.Name] = append(out[prefix+f.Name], f.Value)
+		name := prefix + f.Name
+		if have := out[name]; have != nil {
+			out[name] = append(have, f.Value)
+			continue
+		}
+		values[i] = f.Value
+		out[name] = values[i : i+1 : i+1]
 	}
 }
 
@@ -254,12 +277,13 @@ func (h *httpExchange) flush() error {
 
 // deadlineStep is how exact the deadlines of single reads and writes are:
 // moving one costs more than reading the clock.
-const deadlineStep = time.Second
+func deadlineStep(timeout time.Duration) time.Duration { return timeout / 60 }
 
 // extendWrite gives the next write the whole send timeout.
 func (h *httpExchange) extendWrite() {
-	until := time.Now().Add(h.front.proxy.cfg.SendTimeout)
-	if until.Sub(h.writeUntil) < deadlineStep {
+	timeout := h.front.proxy.cfg.SendTimeout
+	until := time.Now().Add(timeout)
+	if until.Sub(h.writeUntil) < deadlineStep(timeout) {
 		return
 	}
 	h.writeUntil = until

@@ -29,7 +29,7 @@ var errBodyStopped = errors.New("request body is of no use any more")
 func (b *clientBody) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
-	if until := time.Now().Add(b.timeout); until.Sub(b.until) >= deadlineStep {
+	if until := time.Now().Add(b.timeout); until.Sub(b.until) >= deadlineStep(b.timeout) {
 		b.until = until
 		// Without deadlines, as in tests, the read waits for the client.
 		_ = b.exchange.control.SetReadDeadline(until)

@@ -33,14 +33,9 @@ func (l *eventLoops) close() error {
 	return l.engine.close()
 }
 
-// keep lets go of the connections to services that no route leads to any more.
-func (l *eventLoops) keep(routes []*route) {
-	if l.engine == nil {
-		return
+// keep lets go of the connections to services that are not wanted any more.
+func (l *eventLoops) keep(wanted func(upstream.Target) bool) {
+	if l.engine != nil {
+		l.engine.links.Keep(wanted)
 	}
-	wanted := make(map[upstream.Target]bool, len(routes))
-	for _, r := range routes {
-		wanted[r.target] = true
-	}
-	l.engine.links.Keep(func(t upstream.Target) bool { return wanted[t] })
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+
+	"github.com/sluicegate/sluice/proxy/upstream"
 )
 
 // eventLoops is nothing on systems without epoll: net/http serves HTTP/1.1.
@@ -24,6 +26,6 @@ func (*eventLoops) front(p *Proxy, of Listener, ln net.Listener) listenerFront {
 	return newHTTPFront(p, of, ln)
 }
 
-func (*eventLoops) drain(context.Context) error { return nil }
-func (*eventLoops) close() error                { return nil }
-func (*eventLoops) keep([]*route)               {}
+func (*eventLoops) drain(context.Context) error     { return nil }
+func (*eventLoops) close() error                    { return nil }
+func (*eventLoops) keep(func(upstream.Target) bool) {}

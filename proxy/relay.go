@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -131,7 +130,11 @@ func (x *exchange) takeFields(from *http1.Fields) {
 }
 
 // takeHeader is takeFields for fields in net/http's form.
-func (x *exchange) takeHeader(h http.Header) { x.takeFields(fromHTTP(h)) }
+func (x *exchange) takeHeader(h http.Header) {
+	x.answered.Reset()
+	addHTTP(&x.answered, h)
+	x.takeFields(&x.answered)
+}
 
 // fromHTTP gives fields from net/http's form, by name.
 func fromHTTP(h http.Header) *http1.Fields {
@@ -141,7 +144,13 @@ func fromHTTP(h http.Header) *http1.Fields {
 }
 
 func addHTTP(f *http1.Fields, h http.Header) {
-	for _, name := range slices.Sorted(maps.Keys(h)) {
+	var space [32]string
+	names := space[:0]
+	for name := range h {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		for _, value := range h[name] {
 			f.Add(name, value)
 		}

@@ -30,6 +30,9 @@ func (c *client) Close() {
 	}
 }
 
+// Keep implements Client. HTTP/1.1 connections grow old by themselves.
+func (c *client) Keep(wanted func(Target) bool) { c.h2.keep(wanted) }
+
 // Do implements Client. A further try follows
 //   - a connection that could not be made, Retries times;
 //   - a kept connection that failed before the answer began, once and on a new

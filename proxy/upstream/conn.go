@@ -24,6 +24,8 @@ type conn struct {
 	kept      bool      // came out of the pool
 	idleSince time.Time // while in the pool
 
+	writeUntil time.Time // deadline in force for writes
+
 	// The rest is of the current request.
 	times Timeouts
 	// sent says that a byte of the request has left.
@@ -93,8 +95,13 @@ func (c *conn) failed(err error) error {
 
 // Write writes all of p, and waits for the write timeout at most.
 func (c *conn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.times.Write)); err != nil {
-		return 0, fmt.Errorf("write to upstream: %w", err)
+	// Moving a deadline costs more than reading the clock; a sixtieth of the
+	// timeout does not matter.
+	if until := time.Now().Add(c.times.Write); until.Sub(c.writeUntil).Abs() > c.times.Write/60 {
+		if err := c.SetWriteDeadline(until); err != nil {
+			return 0, fmt.Errorf("write to upstream: %w", err)
+		}
+		c.writeUntil = until
 	}
 	n, err := c.Conn.Write(p)
 	c.sent = c.sent || n > 0

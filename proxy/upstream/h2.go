@@ -11,143 +11,336 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/sluicegate/sluice/proxy/http1"
 )
 
-// h2 speaks HTTP/2 to gRPC services, through net/http.
+// h2 speaks HTTP/2 to gRPC services, through net/http: it shares connections
+// between requests, and repeats what a service has refused unprocessed
+// (REFUSED_STREAM, or streams above the last of a GOAWAY).
 type h2 struct {
 	clear, secure, verified *http.Transport
+
+	mu sync.Mutex
+	// byConfig is for targets with a TLS configuration of their own.
+	byConfig map[*tls.Config]configured
+	conns    map[*h2Conn]struct{}
+	active   int // exchanges
+	idle     time.Duration
+	closed   bool
 }
+
+// h2Conn is a connection to a service, below TLS. net/http counts one as in use
+// for a while after a stream was given up, and closes only idle ones.
+type h2Conn struct {
+	net.Conn
+	h *h2
+}
+
+// Close implements net.Conn.
+func (c *h2Conn) Close() error {
+	c.h.mu.Lock()
+	delete(c.h.conns, c)
+	c.h.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// h2Window is how much of one answer is kept that the client has not taken yet;
+// the service has to wait then. Windows of connections stay at net/http's
+// gigabyte, or one slow client would hold up all that share the connection.
+const h2Window = 256 << 10
 
 func newH2(cfg Config) *h2 {
-	transport := func(verify, encrypted bool) *http.Transport {
-		t := &http.Transport{
-			DisableCompression: true, // what the service sends goes through as it is
-			IdleConnTimeout:    cfg.Keepalive.complete().IdleTimeout,
-			Protocols:          new(http.Protocols),
-			TLSClientConfig: &tls.Config{RootCAs: cfg.RootCAs, InsecureSkipVerify: !verify,
-				MinVersion: tls.VersionTLS12},
+	h := &h2{conns: map[*h2Conn]struct{}{}, byConfig: map[*tls.Config]configured{}, idle: cfg.Keepalive.complete().IdleTimeout}
+	encrypted := func(verify bool) *http.Transport {
+		return h.newTransport(&tls.Config{RootCAs: cfg.RootCAs, InsecureSkipVerify: !verify,
+			MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}})
+	}
+	h.clear, h.secure, h.verified = h.newTransport(nil), encrypted(false), encrypted(true)
+	return h
+}
+
+// newTransport makes the transport of a TLS configuration, nil for none.
+func (h *h2) newTransport(secure *tls.Config) *http.Transport {
+	t := &http.Transport{
+		DisableCompression:     true, // what the service sends goes through as it is
+		IdleConnTimeout:        h.idle,
+		MaxResponseHeaderBytes: maxHead,
+		Protocols:              new(http.Protocols),
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: h2Window},
+	}
+	t.Protocols.SetHTTP2(secure != nil)
+	t.Protocols.SetUnencryptedHTTP2(secure == nil)
+	t.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) { return h.dial(ctx, addr, nil) }
+	t.DialTLSContext = func(ctx context.Context, _, addr string) (net.Conn, error) { return h.dial(ctx, addr, secure.Clone()) }
+	return t
+}
+
+// transport gives the transport of a target.
+func (h *h2) transport(t Target) *http.Transport {
+	switch {
+	case !t.TLS:
+		return h.clear
+	case t.Config == nil && t.Verify:
+		return h.verified
+	case t.Config == nil:
+		return h.secure
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, known := h.byConfig[t.Config]
+	if !known {
+		c = configured{t, h.newTransport(t.Config)}
+		h.byConfig[t.Config] = c
+	}
+	return c.transport
+}
+
+// configured is the transport of a TLS configuration, with the target that it
+// was made for.
+type configured struct {
+	target    Target
+	transport *http.Transport
+}
+
+// keep forgets the transports of targets that are not wanted any more.
+func (h *h2) keep(wanted func(Target) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for config, c := range h.byConfig {
+		if !wanted(c.target) {
+			delete(h.byConfig, config)
+			c.transport.CloseIdleConnections()
 		}
-		t.Protocols.SetHTTP2(encrypted)
-		t.Protocols.SetUnencryptedHTTP2(!encrypted)
-		return t
 	}
-	return &h2{clear: transport(false, false), secure: transport(false, true), verified: transport(true, true)}
 }
 
+// close closes every connection once no exchange is left.
 func (h *h2) close() {
-	for _, t := range []*http.Transport{h.clear, h.secure, h.verified} {
-		t.CloseIdleConnections()
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.closeUnused()
+}
+
+func (h *h2) begin() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return ErrClosed
 	}
-}
-
-// watch cancels an exchange in which nothing has moved for a while.
-type watch struct {
-	timeout time.Duration
-	timer   *time.Timer
-}
-
-func (w *watch) moved() { w.timer.Reset(w.timeout) }
-
-// watchedReader is a body whose progress keeps an exchange alive.
-type watchedReader struct {
-	io.Reader
-	watch *watch
-	wrap  error // for errors of the request's body
-}
-
-func (r *watchedReader) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	r.watch.moved()
-	if err != nil && r.wrap != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("%w: %w", r.wrap, err)
-	}
-	return n, err
-}
-
-// requestBody lets the transport say when it has done with a body, which it
-// may read after RoundTrip has returned.
-type requestBody struct {
-	watchedReader
-	once sync.Once
-	done chan struct{}
-}
-
-func (b *requestBody) Close() error {
-	b.once.Do(func() { close(b.done) })
+	h.active++
 	return nil
 }
 
-func (h *h2) do(ctx context.Context, req *Request) (*Response, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	w := &watch{timeout: req.Read}
-	w.timer = time.AfterFunc(req.Read, func() {
-		cancel(fmt.Errorf("%w: nothing moved for %v", ErrTimeout, req.Read))
-	})
-	out, body := h.request(ctx, req, w)
-	end := func() {
-		w.timer.Stop()
-		cancel(context.Canceled)
-		if body != nil {
-			req.StopBody()
-			<-body.done
+func (h *h2) done() {
+	h.mu.Lock()
+	h.active--
+	h.mu.Unlock()
+	h.closeUnused()
+}
+
+func (h *h2) closeUnused() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed || h.active > 0 {
+		return
+	}
+	for c := range h.conns {
+		_ = c.Conn.Close() // there is nothing to do about one that cannot be closed
+	}
+}
+
+// add takes a connection that was made; false: it comes too late.
+func (h *h2) add(c *h2Conn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	late := h.closed && h.active == 0
+	if !late {
+		h.conns[c] = struct{}{}
+	}
+	return !late
+}
+
+// dialKey finds the *h2Exchange that a connection is made for.
+type dialKey struct{}
+
+// dialFailure is an error of making a connection.
+type dialFailure struct{ error }
+
+func (e dialFailure) Unwrap() error { return e.error }
+
+var errNoH2 = errors.New("service does not speak HTTP/2 over TLS")
+
+// dial makes a connection within the connect timeout of the request that
+// needs it, TLS included. It may outlast the request: others can use it.
+func (h *h2) dial(ctx context.Context, addr string, secure *tls.Config) (net.Conn, error) {
+	x, ok := ctx.Value(dialKey{}).(*h2Exchange)
+	if !ok {
+		return nil, dialFailure{fmt.Errorf("%w: connection for nobody", ErrRequest)}
+	}
+	x.watch.allow(x.connect + x.watch.timeout)
+	defer x.watch.moved()
+	ctx, cancel := context.WithTimeout(ctx, x.connect)
+	defer cancel()
+	std, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, dialFailure{err}
+	}
+	tcp := &h2Conn{std, h}
+	if !h.add(tcp) {
+		return nil, dialFailure{errors.Join(ErrClosed, std.Close())}
+	}
+	if secure == nil {
+		return tcp, nil
+	}
+	if secure.ServerName == "" {
+		secure.ServerName, _, err = net.SplitHostPort(addr)
+	}
+	if err == nil {
+		conn := tls.Client(tcp, secure)
+		if err = conn.HandshakeContext(ctx); err == nil {
+			if conn.ConnectionState().NegotiatedProtocol == "h2" {
+				return conn, nil
+			}
+			err = errNoH2
 		}
 	}
-	transport := h.clear
-	switch {
-	case req.TLS && req.Verify:
-		transport = h.verified
-	case req.TLS:
-		transport = h.secure
+	return nil, dialFailure{errors.Join(err, ignoreClosedConn(tcp.Close()))}
+}
+
+func ignoreClosedConn(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
 	}
-	answer, err := transport.RoundTrip(out)
+	return err
+}
+
+// h2Exchange is one request, with all its tries, up to Response.Close.
+type h2Exchange struct {
+	h2      *h2
+	req     *Request // not for dial, which may come after the exchange
+	connect time.Duration
+	watch   watch
+	body    *replayBody // nil without a streamed body
+	cancel  context.CancelCauseFunc
+}
+
+// do is Client.Do. Further tries after a connection could not be made are its
+// own, the others are net/http's; both need the body again, and its first 64
+// KiB are kept for that until the answer begins.
+func (h *h2) do(ctx context.Context, req *Request) (*Response, error) {
+	if err := h.begin(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	x := &h2Exchange{h2: h, req: req, connect: req.Connect, cancel: cancel}
+	if req.Whole == nil && req.Body != nil {
+		x.body = &replayBody{source: req.Body, watch: &x.watch}
+	}
+	x.watch.start(req.Read, func() { cancel(fmt.Errorf("%w: nothing moved for %v", ErrTimeout, req.Read)) })
+	answer, err := x.roundTrips(context.WithValue(ctx, dialKey{}, x), h.transport(req.Target))
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = fmt.Errorf("%w: %w", cause, err)
 		}
-		end()
-		return nil, dialError(err, req)
+		x.end()
+		return nil, err
 	}
-	w.moved()
+	x.watch.rest()
+	if x.body != nil {
+		x.body.forget()
+	}
 	answer.Header.Del("Transfer-Encoding")
 	return &Response{
 		Status: answer.StatusCode, Header: answer.Header, ContentLength: answer.ContentLength,
-		Body:    &watchedReader{Reader: answer.Body, watch: w},
+		Body:    &watchedReader{Reader: answer.Body, watch: &x.watch},
 		Trailer: func() http.Header { return answer.Trailer },
 		close: func() {
 			// An error in closing what is given up means nothing.
 			_ = answer.Body.Close()
-			end()
+			x.end()
 		},
 	}, nil
 }
 
-func (h *h2) request(ctx context.Context, req *Request, w *watch) (*http.Request, *requestBody) {
-	scheme := "http"
+// end makes sure that nothing reads the request's body any more.
+func (x *h2Exchange) end() {
+	x.watch.stop()
+	x.cancel(context.Canceled)
+	if x.body != nil {
+		x.body.end(x.req.StopBody)
+	}
+	x.h2.done()
+}
+
+func (x *h2Exchange) roundTrips(ctx context.Context, t *http.Transport) (*http.Response, error) {
+	for failed := 0; ; {
+		answer, err := t.RoundTrip(x.request(ctx))
+		var dial dialFailure
+		switch {
+		case err == nil:
+			return answer, nil
+		case !errors.As(err, &dial):
+			return nil, fmt.Errorf("exchange over HTTP/2: %w", err)
+		}
+		err = dialError(dial.error, x.req)
+		if failed++; failed > x.req.Retries || ctx.Err() != nil || errors.Is(err, ErrResolve) || errors.Is(err, ErrRequest) {
+			return nil, err
+		}
+	}
+}
+
+func (x *h2Exchange) request(ctx context.Context) *http.Request {
+	req, scheme := x.req, "http"
 	if req.TLS {
 		scheme = "https"
 	}
-	header := http.Header{}
-	for i := range req.Header.Len() {
-		if f := req.Header.At(i); !isFraming(f.Name) {
-			header.Add(f.Name, f.Value)
+	out := (&http.Request{
+		Method: req.Method, Host: strings.Clone(req.Authority), Header: ownHeader(req.Header),
+		URL: &url.URL{Scheme: scheme, Host: net.JoinHostPort(req.Host, strconv.Itoa(req.Port)), Opaque: strings.Clone(req.URI)},
+	}).WithContext(ctx)
+	switch {
+	case req.Whole != nil:
+		out.ContentLength = int64(len(req.Whole))
+		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(req.Whole)), nil }
+	case x.body != nil:
+		out.ContentLength, out.GetBody = req.ContentLength, x.body.again
+	default:
+		return out
+	}
+	// Neither fails: nothing of the body has been read yet that is not kept.
+	out.Body, _ = out.GetBody()
+	return out
+}
+
+// ownHeader gives a request's fields in net/http's form, in memory of their
+// own: the transport may still look at them when the exchange has ended and the
+// client's buffers serve another.
+func ownHeader(fields *http1.Fields) http.Header {
+	var all strings.Builder
+	all.Grow(int(fields.Size()))
+	for i := range fields.Len() {
+		all.WriteString(fields.At(i).Name)
+		all.WriteString(fields.At(i).Value)
+	}
+	rest := all.String()
+	take := func(n int) (s string) {
+		s, rest = rest[:n], rest[n:]
+		return s
+	}
+	header := make(http.Header, fields.Len()+1)
+	for i := range fields.Len() {
+		f := fields.At(i)
+		if name, value := take(len(f.Name)), take(len(f.Value)); !isFraming(name) {
+			header.Add(name, value)
 		}
 	}
 	if len(header["User-Agent"]) == 0 {
 		header["User-Agent"] = []string{""} // or else net/http names itself
 	}
-	out := (&http.Request{
-		Method: req.Method, Host: req.Authority, Header: header,
-		URL: &url.URL{Scheme: scheme, Host: net.JoinHostPort(req.Host, strconv.Itoa(req.Port)), Opaque: req.URI},
-	}).WithContext(ctx)
-	switch {
-	case req.Whole != nil:
-		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(req.Whole)), int64(len(req.Whole))
-	case req.Body != nil:
-		body := &requestBody{watchedReader: watchedReader{Reader: req.Body, watch: w, wrap: ErrBody}, done: make(chan struct{})}
-		out.Body, out.ContentLength = body, req.ContentLength
-		return out, body
-	}
-	return out, nil
+	return header
 }

@@ -146,6 +146,9 @@ type Client interface {
 	// error wraps the context's then. After an error nothing reads the
 	// request's body any more.
 	Do(ctx context.Context, req *Request) (*Response, error)
+	// Keep forgets the targets that are not wanted any more, as far as they cost
+	// something when idle.
+	Keep(wanted func(Target) bool)
 	// Close closes the idle connections; exchanges go on to their end.
 	Close()
 }
