@@ -86,6 +86,9 @@ func (b *requestBody) await() error {
 func (b *requestBody) tellContinue() error {
 	b.continued = true
 	x := b.x
+	if x.headSent {
+		return nil // it would end up within the answer
+	}
 	const text = "HTTP/1.1 100 Continue\r\n\r\n"
 	n, err := x.c.stream.Write([]byte(text))
 	if err == evloop.ErrAgain {

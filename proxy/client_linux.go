@@ -68,11 +68,13 @@ func (c *clientConn) close() {
 	if c.state == connClosed {
 		return
 	}
+	cut := false
 	if c.x != nil {
+		cut = c.x.aborted
 		c.front.engine.put(c.x)
 		c.x = nil
 	}
-	if c.tls != nil && c.state != connLingering {
+	if c.tls != nil && c.state != connLingering && !cut {
 		// An orderly end, which tells the client that nothing was cut off. A
 		// connection that does not take it is lost anyway.
 		_ = c.stream.CloseWrite()

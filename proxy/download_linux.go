@@ -79,11 +79,8 @@ func (x *h1) fill() error {
 		}
 		d.buf = downloads.Get().(*[downloadSize]byte)
 	}
-	switch {
-	case d.at == d.n:
+	if d.at == d.n {
 		d.at, d.n = d.head, d.head
-	case d.n == len(d.buf): // interim answers are in the way
-		d.at, d.n = 0, copy(d.buf[:], d.buf[d.at:])
 	}
 	n, err := x.link.Read(d.buf[d.n:])
 	if n > 0 {
@@ -124,6 +121,8 @@ func (x *h1) readAnswer() (moved bool) {
 			if !x.takeHead() {
 				return true
 			}
+			// Interim answers must not take the room of the final one.
+			d.at, d.n = 0, copy(d.buf[:], d.buf[d.at:d.n])
 		}
 	}
 }
@@ -175,6 +174,12 @@ func (x *h1) takeHead() bool {
 	}
 	d.framing = framing
 	d.head = d.at
+	if !x.up.started && !x.up.ended {
+		// The service has not asked for the body. Nobody else may do so now: a 100
+		// would end up within the answer.
+		x.up.done, x.up.broken = true, true
+		x.arrived(waitContinue)
+	}
 	x.answered()
 	x.beginRelay()
 	return false

@@ -341,7 +341,7 @@ var errLeft = fmt.Errorf("%w: %w", context.Canceled, errClientGone)
 // after its request has left, as far as nginx is concerned; one that closes it
 // together with the request waits for the answer.
 func (x *h1) gone() bool {
-	return x.c.conn.HungUp() && (x.c.conn.IsCut() || !x.patient())
+	return x.c.conn.HungUp() && (x.c.conn.Broken() || !x.patient())
 }
 
 // patient says that a client that has closed its direction may still wait for
@@ -431,6 +431,9 @@ func (x *h1) panicked() {
 // dropLink closes the connection to the service: nothing more is wanted of it.
 func (x *h1) dropLink() {
 	if x.link != nil {
+		if !x.up.done {
+			x.link.Reset()
+		}
 		x.link.Close()
 		x.link = nil
 	}

@@ -55,7 +55,9 @@ func (p *Proxy) begin(x *exchange) {
 	x.Request.Header, x.Response.Header = &x.requestFields, &x.responseFields
 	x.Response.Source = plugin.FromKong
 	x.requestSize = int64(len(x.Request.Method)+len(x.Request.RawPath)+len(x.Request.Query)+len("  HTTP/1.1\r\n\r\n")) + x.received.Size()
-	x.expect = strings.EqualFold(x.requestFields.Get("Expect"), "100-continue")
+	// HTTP/1.0 knows no 100 (RFC 9110, section 10.1.1).
+	old := x.Request.ProtoMajor == 1 && x.Request.ProtoMinor == 0
+	x.expect = !old && strings.EqualFold(x.requestFields.Get("Expect"), "100-continue")
 	x.upgrade = prepareRequest(&x.requestFields, x.Request.ProtoMajor)
 	if x.Request.Body != nil {
 		x.upgrade = "" // the bytes after a 101 must not be taken for a body

@@ -154,6 +154,10 @@ func (c *Conn) Readable() bool { return c.ready.Load()&(readable|cut) != 0 }
 // for concurrent use.
 func (c *Conn) HungUp() bool { return c.ready.Load()&(hungUp|cut) != 0 }
 
+// Broken says whether the connection is known to be over in both directions: it
+// was reset, or both sides have closed theirs. Safe for concurrent use.
+func (c *Conn) Broken() bool { return c.ready.Load()&(broken|cut) != 0 }
+
 // IsCut says whether Cut was called. Safe for concurrent use.
 func (c *Conn) IsCut() bool { return c.ready.Load()&cut != 0 }
 
