@@ -209,3 +209,17 @@ func serviceID(w *world) string {
 }
 
 type plugExchange = plugin.Exchange
+
+func corkPlain(c *net.TCPConn) {
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_CORK, 1) })
+	}
+}
+
+// echoSlowly is echo once release is closed.
+func echoSlowly(release chan struct{}) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		<-release
+		echo(w, r)
+	}
+}
