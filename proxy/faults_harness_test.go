@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -222,4 +223,22 @@ func echoSlowly(release chan struct{}) http.HandlerFunc {
 		<-release
 		echo(w, r)
 	}
+}
+
+// ended waits for the end of the connection, in order or not.
+func (c *faultyClient) ended() {
+	c.t.Helper()
+	_, err := io.Copy(io.Discard, c.r)
+	c.hung(err)
+}
+
+// shutdownWithin stops the proxy: with time for everything, or hardly any.
+func shutdownWithin(w *world, patiently bool) error {
+	d := patience
+	if !patiently {
+		d = 50 * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return w.proxy.Shutdown(ctx)
 }

@@ -163,7 +163,7 @@ func (x *h1) begin() {
 		return
 	}
 	x.keepAlive = x.req.KeepAlive() && !x.c.front.engine.draining.Load()
-	x.halfClosed = x.c.conn.HungUp()
+	x.halfClosed = x.c.conn.Ended()
 	x.body.begin(framing)
 	if x.body.present() {
 		x.Request.Body, x.Request.ContentLength = &x.body, framing.Length
