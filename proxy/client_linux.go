@@ -235,7 +235,10 @@ func (c *clientConn) handOver() {
 		f.failed(err)
 		return
 	}
-	f.shaking.Go(func() { f.handOver(&replayedConn{Conn: newCountedConn(std, &f.engine.proxy.conns), early: early}) })
+	counted := newCountedConn(std, &f.engine.proxy.conns)
+	if !f.spawn(func() { f.handOver(&replayedConn{Conn: counted, early: early}) }) {
+		f.failed(errors.Join(net.ErrClosed, counted.Close()))
+	}
 }
 
 // next goes on to the next request, or ends the connection in an orderly way.
