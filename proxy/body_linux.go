@@ -71,13 +71,11 @@ func (b *requestBody) await() error {
 	t.Detach()
 	timeout := x.proxy.cfg.BodyTimeout
 	t.SetDeadline(x.c.front.engine.group.Now().Add(timeout))
-	t.Wait()
-	switch {
-	case x.c.conn.Readable():
-		return nil
-	case t.Expired():
-		b.failure = fmt.Errorf("%w: nothing read for %v", errBodyTimeout, timeout)
-		return b.failure
+	for t.Wait(); !x.c.conn.Readable(); t.Wait() { // others poke it, too
+		if t.Expired() {
+			b.failure = fmt.Errorf("%w: nothing read for %v", errBodyTimeout, timeout)
+			return b.failure
+		}
 	}
 	return nil
 }

@@ -199,6 +199,7 @@ func (x *h1) beginRelay() {
 	x.filterHeader()
 	if x.Response.Source == plugin.FromKong { // a header filter has answered instead
 		x.dropLink()
+		x.waits = [waitKinds]evloop.Time{} // none of them is about this answer
 		x.deliver()
 		x.c.state = connAnswer
 		return

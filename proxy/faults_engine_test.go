@@ -188,3 +188,46 @@ func TestResetDuringUpload(t *testing.T) {
 	}
 	eventually(t, "a line with 499", func() bool { return strings.Contains(w.access.String(), `" 499 `) })
 }
+
+// TestStalledBodyDuringDrain: a shutdown that looks at its connections again and
+// again gives none of them more time.
+func TestStalledBodyDuringDrain(t *testing.T) {
+	w := newWorld(t)
+	w.config.BodyTimeout = 200 * time.Millisecond
+	w.behind(echo)
+	c := w.dial(0).say("POST /r HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+	w.awaitInFlight(1)
+	if err := shutdownWithin(w, true); err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+	if a := c.hear("POST"); a.status != 408 {
+		t.Errorf("%+v", a)
+	}
+}
+
+// TestFilterAnswersEarly: the answer of a header filter has its own time, not
+// what was left for the body of the request.
+func TestFilterAnswersEarly(t *testing.T) {
+	to := rawService(t, func(c net.Conn) {
+		r := bufio.NewReader(c)
+		if _, err := readHead(r); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			_, _ = io.Copy(io.Discard, r)
+		}
+	})
+	w := newWorld(t)
+	w.config.BodyTimeout = 100 * time.Millisecond
+	w.start()
+	const length = 32 << 20 // more than sockets hold
+	w.hook("instead", headerHook(func(ex *plugExchange) { ex.Exit(200, strings.Repeat("x", length)) }))
+	w.plugin("test-mid", "instead", nil)
+	w.route(w.service(to, nil), object{"paths": []string{"/r"}, "request_buffering": false})
+	c := w.dial(0).say("POST /r HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
+	if _, err := c.r.Peek(1); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(3 * w.config.BodyTimeout) // a slow reader
+	if a := c.hear("POST"); a.status != 200 || len(a.body) < length {
+		t.Errorf("%d, %d bytes, %v", a.status, len(a.body), a.err)
+	}
+}

@@ -405,6 +405,7 @@ func (x *h1) fail(err error) {
 		x.end()
 		return
 	}
+	x.waits = [waitKinds]evloop.Time{} // none of them is about the answer
 	x.exchange.failed(err)
 	if x.aborted {
 		x.end()
