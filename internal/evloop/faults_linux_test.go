@@ -1,6 +1,7 @@
 package evloop
 
 import (
+	"syscall"
 	"testing"
 	"time"
 )
@@ -72,4 +73,32 @@ func (p *pokedFromAfar) Run() {
 			p.task.Wait()
 		}
 	}
+}
+
+// TestOwedToAPeer: what crypto/tls answers while it only reads, to a peer that
+// reads nothing, is bounded.
+func TestOwedToAPeer(t *testing.T) {
+	both(t, func(t *testing.T, g *Group) {
+		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer syscall.Close(fds[1])
+		var task Task
+		var c Conn
+		task.Init(g.Loops()[0], handlerFunc(func() {}))
+		if err := c.Bind(fds[0], &task); err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		s := &Socket{loop: &c, reading: true}
+		answer := make([]byte, 64)
+		sent := 0
+		for ; err == nil && sent < 64<<20; sent += len(answer) {
+			_, err = s.Write(answer)
+		}
+		if err == nil || cap(s.held) > 4*maxOwed {
+			t.Errorf("%d bytes are held of %d: %v", cap(s.held), sent, err)
+		}
+	})
 }
