@@ -40,6 +40,9 @@ const (
 	// that both leave in one piece.
 	together    = 4 << 10
 	maxInterims = 8 // 1xx answers before the final one
+	// fairRounds is how many pieces of a body are moved before the loop is left
+	// to others: where both sides are fast, nothing else ends the moving.
+	fairRounds = 16
 )
 
 var downloads = sync.Pool{New: func() any { return new([downloadSize]byte) }}
@@ -221,9 +224,12 @@ func (x *h1) beginRelay() {
 // relayBytes moves what can be moved of the body.
 func (x *h1) relayBytes() (moved bool) {
 	d := &x.down
-	for {
+	for rounds := 1; ; rounds++ {
 		if !x.flushOut() {
 			return moved
+		}
+		if rounds == fairRounds {
+			x.c.task.Detach()
 		}
 		switch {
 		case d.marked:

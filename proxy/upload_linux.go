@@ -73,7 +73,10 @@ func (u *upload) begin(q *upstream.Request) {
 // has moved.
 func (x *h1) pumpUp() (moved bool) {
 	u := &x.up
-	for !u.done {
+	for rounds := 1; !u.done; rounds++ {
+		if rounds == fairRounds {
+			x.c.task.Detach()
+		}
 		if u.at < len(u.pending) {
 			n, err := x.link.Write(u.pending[u.at:])
 			if n > 0 {
