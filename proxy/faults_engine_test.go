@@ -219,7 +219,10 @@ func TestFilterAnswersEarly(t *testing.T) {
 	w.config.BodyTimeout = 100 * time.Millisecond
 	w.start()
 	const length = 32 << 20 // more than sockets hold
-	w.hook("instead", headerHook(func(ex *plugExchange) { ex.Exit(200, strings.Repeat("x", length)) }))
+	w.hook("instead", headerHook(func(ex *plugExchange) {
+		ex.Exit(200, "")
+		ex.Response.Body = make([]byte, length)
+	}))
 	w.plugin("test-mid", "instead", nil)
 	w.route(w.service(to, nil), object{"paths": []string{"/r"}, "request_buffering": false})
 	c := w.dial(0).say("POST /r HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
