@@ -83,14 +83,12 @@ func (b *requestBody) await() error {
 	t := &x.c.task
 	t.Detach()
 	timeout := x.proxy.cfg.BodyTimeout
-	t.SetDeadline(x.c.task.Now().Add(timeout))
-	t.Wait()
-	switch {
-	case x.c.conn.Readable():
-		return nil
-	case t.Expired():
-		b.failure = fmt.Errorf("%w: nothing read for %v", errBodyTimeout, timeout)
-		return b.failure
+	t.SetDeadline(t.Now().Add(timeout))
+	for t.Wait(); !x.c.conn.Readable(); t.Wait() { // others poke it, too
+		if t.Expired() {
+			b.failure = fmt.Errorf("%w: nothing read for %v", errBodyTimeout, timeout)
+			return b.failure
+		}
 	}
 	return nil
 }
@@ -99,6 +97,9 @@ func (b *requestBody) await() error {
 func (b *requestBody) tellContinue() error {
 	b.continued = true
 	x := b.x
+	if x.headSent {
+		return nil // it would end up within the answer
+	}
 	const text = "HTTP/1.1 100 Continue\r\n\r\n"
 	n, err := x.c.stream.Write([]byte(text))
 	if err == evloop.ErrAgain {

@@ -73,12 +73,13 @@ func (c *clientConn) close() {
 	if c.state == connClosed {
 		return
 	}
-	aborted := c.x != nil && c.x.aborted
+	cut := false
 	if c.x != nil {
+		cut = c.x.aborted
 		c.front.engine.put(c.x)
 		c.x = nil
 	}
-	if c.tls != nil && c.state != connLingering && !aborted {
+	if c.tls != nil && c.state != connLingering && !cut {
 		// An orderly end, which tells the client that nothing was cut off. A
 		// connection that does not take it is lost anyway.
 		_ = c.stream.CloseWrite()
@@ -276,7 +277,9 @@ func (c *clientConn) handOver() {
 	}
 	counted := newCountedConn(std, &f.engine.proxy.conns)
 	counted.proxied = c.proxied
-	f.shaking.Go(func() { f.handOver(&replayedConn{Conn: counted, early: early}) })
+	if !f.spawn(func() { f.handOver(&replayedConn{Conn: counted, early: early}) }) {
+		f.failed(errors.Join(net.ErrClosed, counted.Close()))
+	}
 }
 
 // next goes on to the next request, or ends the connection in an orderly way.

@@ -39,6 +39,9 @@ const (
 	// that both leave in one piece.
 	together    = 4 << 10
 	maxInterims = 8 // 1xx answers before the final one
+	// fairRounds is how many pieces of a body are moved before the loop is left
+	// to others: where both sides are fast, nothing else ends the moving.
+	fairRounds = 16
 )
 
 var downloads = sync.Pool{New: func() any { return new([downloadSize]byte) }}
@@ -78,11 +81,8 @@ func (x *h1) fill() error {
 		}
 		d.buf = downloads.Get().(*[downloadSize]byte)
 	}
-	switch {
-	case d.at == d.n:
+	if d.at == d.n {
 		d.at, d.n = d.head, d.head
-	case d.n == len(d.buf): // interim answers are in the way
-		d.at, d.n = 0, copy(d.buf[:], d.buf[d.at:])
 	}
 	n, err := x.link.Read(d.buf[d.n:])
 	if n > 0 {
@@ -123,6 +123,8 @@ func (x *h1) readAnswer() (moved bool) {
 			if !x.takeHead() {
 				return true
 			}
+			// Interim answers must not take the room of the final one.
+			d.at, d.n = 0, copy(d.buf[:], d.buf[d.at:d.n])
 		}
 	}
 }
@@ -175,6 +177,12 @@ func (x *h1) takeHead() bool {
 	}
 	d.framing = framing
 	d.head = d.at
+	if !x.up.started && !x.up.ended {
+		// The service has not asked for the body. Nobody else may do so now: a 100
+		// would end up within the answer.
+		x.up.done, x.up.broken = true, true
+		x.arrived(waitContinue)
+	}
 	x.answered()
 	x.beginRelay()
 	return false
@@ -194,6 +202,7 @@ func (x *h1) beginRelay() {
 	x.filterHeader()
 	if x.Response.Source == plugin.FromKong { // a header filter has answered instead
 		x.dropLink()
+		x.waits = [waitKinds]evloop.Time{} // none of them is about this answer
 		x.deliver()
 		x.c.state = connAnswer
 		return
@@ -215,17 +224,23 @@ func (x *h1) beginRelay() {
 // relayBytes moves what can be moved of the body.
 func (x *h1) relayBytes() (moved bool) {
 	d := &x.down
-	for {
+	for rounds := 1; ; rounds++ {
 		// What has come already leaves together with the head.
 		if (d.at < d.n || d.emptyLeft()) && !d.ended && x.outAt == 0 && len(x.direct) == 0 {
 			moved = true
 			if err := x.produce(); err != nil {
-				x.cutShort(err)
+				c := x.c
+				if x.flushOut() || c.state == connForward { // what was sound of it
+					x.cutShort(err)
+				}
 				return true
 			}
 		}
 		if !x.flushOut() {
 			return moved
+		}
+		if rounds == fairRounds {
+			x.c.task.Detach()
 		}
 		switch {
 		case d.marked:

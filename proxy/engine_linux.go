@@ -107,7 +107,9 @@ type eventFront struct {
 	http2  *httpFront  // nil: off
 	handed *handedConns
 
-	shaking sync.WaitGroup // handshakes in work
+	mu      sync.Mutex
+	closing bool           // guarded by mu
+	shaking sync.WaitGroup // handshakes in work; added to under mu
 }
 
 func newEventFront(e *engine, l Listener, ln net.Listener) *eventFront {
@@ -157,7 +159,9 @@ func (f *eventFront) taken(a evloop.Accepted) {
 	p := f.engine.proxy
 	p.conns.accepted.Add(1)
 	if f.tls != nil {
-		f.shaking.Go(func() { f.shake(a) })
+		if !f.spawn(func() { f.shake(a) }) {
+			f.failed(errors.Join(net.ErrClosed, syscall.Close(a.FD)))
+		}
 		return
 	}
 	c := f.newConn(f.engine.group.Pick(), a.Peer)
@@ -169,6 +173,17 @@ func (f *eventFront) taken(a evloop.Accepted) {
 		c.forget()
 		f.failed(errors.Join(err, syscall.Close(a.FD)))
 	}
+}
+
+// spawn runs what may wait on a goroutine of the front's. False: it is closed.
+func (f *eventFront) spawn(work func()) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closing {
+		return false
+	}
+	f.shaking.Go(work)
+	return true
 }
 
 // failed is told of a connection that fails before it has said anything.
@@ -269,6 +284,9 @@ func (f *eventFront) stopListening() {
 // close closes what drain has left.
 func (f *eventFront) close() error {
 	f.stopListening()
+	f.mu.Lock()
+	f.closing = true // connections in the loops may still ask to be handed over
+	f.mu.Unlock()
 	f.shaking.Wait()
 	if f.http2 != nil {
 		return f.http2.close()

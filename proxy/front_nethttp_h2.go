@@ -89,7 +89,7 @@ func (s *h2Server) serveConn(c net.Conn) {
 		conn = &h2SecureConn{w, secure}
 	}
 	defer conn.Close()
-	s.server.ServeConn(conn, &http2.ServeConnOpts{Context: s.proxy.ctx, BaseConfig: s.base})
+	s.server.ServeConn(conn, &http2.ServeConnOpts{Context: connContext(s.proxy.ctx, c), BaseConfig: s.base})
 }
 
 func (s *h2Server) add(c net.Conn) bool {

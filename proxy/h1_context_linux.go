@@ -73,7 +73,7 @@ func (t *h1Context) Poked() {
 
 // closeIfGone closes done when the client has left; the lock is held.
 func (t *h1Context) closeIfGone() {
-	if !t.closed && (t.c.conn.IsCut() || t.c.conn.HungUp() && !t.patient) {
+	if !t.closed && (t.c.conn.Broken() || t.c.conn.HungUp() && !t.patient) {
 		t.closed = true
 		close(t.done)
 	}

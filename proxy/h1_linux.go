@@ -167,7 +167,7 @@ func (x *h1) begin() {
 	}
 	x.c.requests++
 	x.keepAlive = x.req.KeepAlive() && !x.c.front.engine.draining.Load() && x.c.requests < x.proxy.cfg.KeepaliveRequests
-	x.halfClosed = x.c.conn.HungUp()
+	x.halfClosed = x.c.conn.Ended()
 	x.body.begin(framing)
 	if x.body.present() {
 		x.Request.Body, x.Request.ContentLength = &x.body, framing.Length
@@ -345,7 +345,7 @@ var errLeft = fmt.Errorf("%w: %w", context.Canceled, errClientGone)
 // after its request has left, as far as nginx is concerned; one that closes it
 // together with the request waits for the answer.
 func (x *h1) gone() bool {
-	return x.c.conn.HungUp() && (x.c.conn.IsCut() || !x.patient())
+	return x.c.conn.HungUp() && (x.c.conn.Broken() || !x.patient())
 }
 
 // patient says that a client that has closed its direction may still wait for
@@ -412,6 +412,7 @@ func (x *h1) fail(err error) {
 		x.end()
 		return
 	}
+	x.waits = [waitKinds]evloop.Time{} // none of them is about the answer
 	x.exchange.failed(err)
 	if x.aborted {
 		x.end()
@@ -438,6 +439,9 @@ func (x *h1) panicked() {
 // dropLink closes the connection to the service: nothing more is wanted of it.
 func (x *h1) dropLink() {
 	if x.link != nil {
+		if !x.up.done {
+			x.link.Reset()
+		}
 		x.link.Close()
 		x.link = nil
 	}

@@ -58,6 +58,11 @@ func (x *h1) pumpTunnel() bool {
 		return c.state != connTunnel
 	}
 	up, down := &x.tunnels[0], &x.tunnels[1]
+	if c.conn.Broken() && !down.closed {
+		x.aborted = true // reset; what it has sent may wait for the service for long
+		x.end()
+		return true
+	}
 	sent, err := up.move(x.link, c.stream)
 	got, err2 := down.move(c.stream, x.link)
 	x.body.read += sent
@@ -79,9 +84,12 @@ func (x *h1) pumpTunnel() bool {
 func (f *flow) move(to, from evloop.Stream) (moved int64, err error) {
 	defer f.release()
 	for {
-		n, err := to.Write(f.pending)
-		moved += int64(n)
-		f.pending = f.pending[n:]
+		n, err := 0, error(nil)
+		if len(f.pending) > 0 { // TLS takes no write at all after CloseWrite
+			n, err = to.Write(f.pending)
+			moved += int64(n)
+			f.pending = f.pending[n:]
+		}
 		if err == nil {
 			err = to.Flush()
 		}

@@ -78,7 +78,10 @@ func (u *upload) begin(q *upstream.Request) {
 // has moved.
 func (x *h1) pumpUp() (moved bool) {
 	u := &x.up
-	for !u.done {
+	for rounds := 1; !u.done; rounds++ {
+		if rounds == fairRounds {
+			x.c.task.Detach()
+		}
 		if u.at < len(u.pending) || len(u.whole) > 0 {
 			n, err := x.link.WriteBoth(u.pending[u.at:], u.whole)
 			if n > 0 {

@@ -16,7 +16,8 @@ type Stream interface {
 	// Read and Write never wait: ErrAgain says that they would have to.
 	Read(p []byte) (int, error)
 	Write(p []byte) (int, error)
-	// WriteBoth writes a and then b, as if they were one.
+	// WriteBoth writes a and then b, as if they were one. It may take less than
+	// both without an error; call it again with the rest.
 	WriteBoth(a, b []byte) (int, error)
 	// Flush sends what Write has taken and not sent. ErrAgain: some is left.
 	Flush() error
@@ -92,6 +93,8 @@ type Socket struct {
 	net.Conn // until it moves
 	loop     *Conn
 	held     []byte // taken from crypto/tls and not yet sent
+	reading  bool   // within Secure.Read
+	owed     int    // of held, what was added while reading
 
 	local, remote net.Addr // once it has moved
 }
@@ -140,6 +143,17 @@ func (s *Secure) Move(t *Task) error {
 // Socket gives the connection under TLS.
 func (s *Secure) Socket() *Conn { return &s.conn }
 
+// Read implements Stream.
+func (s *Secure) Read(p []byte) (int, error) {
+	s.socket.reading = true
+	n, err := s.Conn.Read(p)
+	s.socket.reading = false
+	if s.socket.owed > maxOwed {
+		return 0, errOwed // crypto/tls keeps it for its next write
+	}
+	return n, err
+}
+
 // Write implements Stream: it takes all of p or nothing.
 func (s *Secure) Write(p []byte) (int, error) {
 	if err := s.Flush(); err != nil {
@@ -157,7 +171,12 @@ func (s *Secure) WriteBoth(a, b []byte) (int, error) {
 	if err := s.Flush(); err != nil {
 		return 0, err
 	}
-	k := min(max(0, record-len(a)), len(b))
+	if len(a) >= record {
+		// Not all at once: what is taken is held until it is sent, and no
+		// progress shows meanwhile.
+		return s.Conn.Write(a[:record])
+	}
+	k := min(record-len(a), len(b))
 	joint := joints.Get().(*[record]byte)
 	n, err := s.Conn.Write(append(append(joint[:0], a...), b[:k]...))
 	joints.Put(joint)
@@ -179,6 +198,9 @@ func (s *Secure) Flush() error {
 	}
 	n, err := s.conn.Write(held)
 	s.socket.held = held[:copy(held, held[n:])]
+	if len(s.socket.held) == 0 {
+		s.socket.owed = 0
+	}
 	if len(s.socket.held) == 0 && cap(s.socket.held) > 2*record {
 		s.socket.held = nil
 	}
@@ -210,9 +232,21 @@ func (s *Socket) Write(p []byte) (int, error) {
 			return n, err
 		}
 	}
+	// A peer that asks for new keys (RFC 8446, section 4.6.3) and does not read
+	// the answers must not fill the memory.
+	if s.reading {
+		if s.owed += len(p) - n; s.owed > maxOwed {
+			return n, errOwed
+		}
+	}
 	s.held = append(s.held, p[n:]...)
 	return len(p), nil
 }
+
+// maxOwed is how much may be held that comes of reading.
+const maxOwed = 16 << 10
+
+var errOwed = errors.New("peer does not read what it asks for")
 
 // Close is for crypto/tls.
 func (s *Socket) Close() error {

@@ -156,12 +156,16 @@ func (w *wheel) next() Time {
 	if w.count == 0 {
 		return never
 	}
+	next := never
 	if ahead, ok := w.fine.ahead(int(w.cursor+1) & ringMask); ok {
-		return Time(w.cursor+1+int64(ahead)) << tickShift
+		next = Time(w.cursor+1+int64(ahead)) << tickShift
 	}
+	// What is in the coarse ring may be due before what is in the fine one.
 	coarse := w.cursor >> ringBits
-	ahead, _ := w.coarse.ahead(int(coarse+1) & ringMask)
-	return Time((coarse+1+int64(ahead))<<ringBits) << tickShift
+	if ahead, ok := w.coarse.ahead(int(coarse+1) & ringMask); ok {
+		next = min(next, Time((coarse+1+int64(ahead))<<ringBits)<<tickShift)
+	}
+	return next
 }
 
 // ahead says how many slots after a slot the next filled one is.

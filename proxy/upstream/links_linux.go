@@ -157,11 +157,13 @@ func (l *Link) Run() {
 
 // silent says whether the service has sent nothing, as far as is known.
 func (l *Link) silent() bool {
-	if !l.conn.Readable() {
+	if l.Stream == evloop.Stream(l.conn) && !l.conn.Readable() {
 		return true
 	}
+	// TLS may hold more than it has given, though nothing is left in the socket;
+	// and what is in the socket may be no data.
 	var b [1]byte
-	_, err := l.Read(b[:]) // below TLS there may be something that is no data
+	_, err := l.Read(b[:])
 	return errors.Is(err, evloop.ErrAgain)
 }
 
@@ -188,6 +190,10 @@ func (l *Link) Close() {
 	l.task.Retire()
 	_ = l.conn.Close()
 }
+
+// Reset makes a Close that follows drop what the service has not taken yet,
+// instead of leaving it to the kernel until the service reads on.
+func (l *Link) Reset() { l.conn.Reset() }
 
 // HungUp says whether the service has closed its direction.
 func (l *Link) HungUp() bool { return l.conn.HungUp() }

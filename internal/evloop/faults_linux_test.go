@@ -1,0 +1,104 @@
+package evloop
+
+import (
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestNextSeesBothRings: a timer that waits in the coarse ring is not overslept
+// for one in the fine ring that comes later.
+func TestNextSeesBothRings(t *testing.T) {
+	const tick = Time(1) << tickShift
+	l := &Loop{group: &Group{}}
+	l.wheel.init(0)
+	var soon, late Task
+	soon.Init(l, nil)
+	late.Init(l, nil)
+	soon.SetDeadline(300 * tick)
+	l.wheel.advance(250*tick, nil)
+	late.SetDeadline(450 * tick)
+	if next := l.wheel.next(); next > 302*tick {
+		t.Errorf("the loop sleeps until tick %d, a deadline is at 300", next/tick)
+	}
+}
+
+// TestPokedFromAfar: of many pokes from other goroutines the last is always
+// followed by a run, whether the handler returns, waits or is just ending.
+func TestPokedFromAfar(t *testing.T) {
+	for name, wait := range map[string]bool{"inline": false, "detached": true} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, g *Group) {
+				p := &pokedFromAfar{wait: wait, asked: make(chan int, 1), seen: make(chan int, 1)}
+				p.task.Init(g.Loops()[0], p)
+				for i := range 5000 {
+					p.asked <- i
+					p.task.Poke()
+					select {
+					case got := <-p.seen:
+						if got != i {
+							t.Fatalf("saw %d, want %d", got, i)
+						}
+					case <-time.After(10 * time.Second):
+						t.Fatalf("poke %d is lost", i)
+					}
+				}
+				p.asked <- -1
+				p.task.Poke()
+				<-p.seen
+			})
+		})
+	}
+}
+
+type pokedFromAfar struct {
+	task        Task
+	wait        bool
+	asked, seen chan int
+}
+
+func (p *pokedFromAfar) Run() {
+	for {
+		select {
+		case n := <-p.asked:
+			p.seen <- n
+			if n < 0 {
+				return
+			}
+		default:
+			if !p.wait {
+				return
+			}
+			p.task.Detach()
+			p.task.Wait()
+		}
+	}
+}
+
+// TestOwedToAPeer: what crypto/tls answers while it only reads, to a peer that
+// reads nothing, is bounded.
+func TestOwedToAPeer(t *testing.T) {
+	both(t, func(t *testing.T, g *Group) {
+		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer syscall.Close(fds[1])
+		var task Task
+		var c Conn
+		task.Init(g.Loops()[0], handlerFunc(func() {}))
+		if err := c.Bind(fds[0], &task); err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		s := &Socket{loop: &c, reading: true}
+		answer := make([]byte, 64)
+		sent := 0
+		for ; err == nil && sent < 64<<20; sent += len(answer) {
+			_, err = s.Write(answer)
+		}
+		if err == nil || cap(s.held) > 4*maxOwed {
+			t.Errorf("%d bytes are held of %d: %v", cap(s.held), sent, err)
+		}
+	})
+}

@@ -1,0 +1,226 @@
+//go:build linux
+
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sluicegate/sluice/proxy/plugin"
+)
+
+// TestSlowReader: a client that hardly reads holds the service back, and is cut
+// once it reads nothing at all.
+func TestSlowReader(t *testing.T) {
+	w := newWorld(t)
+	slowReader(t, w, func() *faultyClient { return w.dial(0) })
+}
+
+func TestSlowReaderOverTLS(t *testing.T) {
+	w, roots := secure(t)
+	slowReader(t, w, func() *faultyClient { return w.dialTLS(1, roots) })
+}
+
+func slowReader(t *testing.T, w *world, dial func() *faultyClient) {
+	const length = 100 << 20
+	var sent atomic.Int64
+	stopped := make(chan struct{})
+	to := rawService(t, func(c net.Conn) {
+		if _, err := readHead(bufio.NewReader(c)); err != nil {
+			return
+		}
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", length)
+		piece := make([]byte, 64<<10)
+		for {
+			n, err := c.Write(piece)
+			if sent.Add(int64(n)); err != nil {
+				close(stopped)
+				return
+			}
+		}
+	})
+	w.config.SendTimeout = 500 * time.Millisecond
+	w.start()
+	w.route(w.service(to, nil), object{"paths": []string{"/r"}})
+	c := dial().say("GET /r HTTP/1.1\r\nHost: a\r\n\r\n")
+	var one [1]byte
+	for range 5 {
+		if _, err := c.Read(one[:]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	select {
+	case <-stopped:
+	case <-time.After(patience):
+		t.Fatal("a client that reads nothing is not cut")
+	}
+	// Four sockets' buffers, of a few megabytes each at most.
+	if n := sent.Load(); n > length/3 {
+		t.Errorf("%d bytes of %d were taken from the service", n, length)
+	}
+	w.awaitInFlight(0)
+	eventually(t, "a line with 499", func() bool { return strings.Contains(w.access.String(), `" 499 `) })
+}
+
+// TestSlowloris: very many clients that say little, or read nothing, leave the
+// others served, cost little and are cut in the end.
+func TestSlowloris(t *testing.T) {
+	const each = 200
+	w := newWorld(t)
+	w.config.ReadHeaderTimeout, w.config.BodyTimeout, w.config.SendTimeout = 3*time.Second, time.Second, time.Second
+	w.behind(echo)
+	w.hook("large", accessHook(func(ex *plugExchange) plugin.Verdict {
+		if ex.Request.Path != "/r/large" {
+			return plugin.Continue
+		}
+		return ex.Exit(200, strings.Repeat("x", 8<<20))
+	}))
+	w.plugin("test-mid", "large", nil)
+	var clients []*faultyClient
+	for range each {
+		clients = append(clients, w.dial(0).say("GET /r HT"), w.dial(0).say("POST /r HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx"))
+	}
+	for range 4 {
+		clients = append(clients, w.dial(0).say("GET /r/large HTTP/1.1\r\nHost: a\r\n\r\n"))
+	}
+	good := w.dial(0)
+	for range 10 {
+		for i := range each {
+			clients[2*i].say("x")
+			clients[2*i+1].say("x")
+		}
+		for range 5 {
+			good.say("GET /r HTTP/1.1\r\nHost: a\r\n\r\n")
+			if a := good.hear("GET"); a.status != 200 {
+				t.Fatalf("a good client: %+v", a)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for i, c := range clients {
+		wg.Go(func() {
+			if i < 2*each {
+				c.ends()
+			}
+		})
+	}
+	wg.Wait()
+	w.awaitInFlight(0)
+	eventually(t, "408s in the log", func() bool { return strings.Count(w.access.String(), `" 408 `) == each })
+}
+
+// TestShutdownLeavesNothing: no descriptor and no goroutine is left, whatever was
+// under way.
+func TestShutdownLeavesNothing(t *testing.T) {
+	before := descriptors(t)
+	goroutines := runtime.NumGoroutine()
+	for round := range 5 {
+		t.Run(fmt.Sprint(round), func(t *testing.T) { shutDownBusy(t, round%2 == 0) })
+	}
+	eventually(t, "the descriptors of before", func() bool { return descriptors(t) <= before })
+	eventually(t, "the goroutines of before", func() bool { return runtime.NumGoroutine() <= goroutines })
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// shutDownBusy stops a proxy while everything that it can do is under way.
+func shutDownBusy(t *testing.T, patiently bool) {
+	w, roots := secure(t)
+	release := make(chan struct{})
+	to := rawService(t, func(c net.Conn) {
+		r := bufio.NewReader(c)
+		for {
+			req, err := readHead(r)
+			if err != nil {
+				return
+			}
+			switch {
+			case req.Header.Get("Upgrade") != "":
+				_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+				_, _ = io.Copy(c, r)
+				return
+			case req.URL.Path == "/wait":
+				<-release
+			}
+			if _, err := io.Copy(io.Discard, req.Body); err != nil {
+				return
+			}
+			if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"); err != nil {
+				return
+			}
+		}
+	})
+	w.start()
+	w.route(w.service(to, nil), object{"paths": []string{"/r"}, "request_buffering": false})
+	// Nothing answers there: the backlog is full, or the network unreachable.
+	w.route(w.service("http://192.0.2.1:9", object{"connect_timeout": 30000}), object{"paths": []string{"/dial"}})
+
+	idle := w.dial(0).say("GET /r HTTP/1.1\r\nHost: a\r\n\r\n")
+	idle.hear("GET")
+	idleTLS := w.dialTLS(1, roots).say("GET /r HTTP/1.1\r\nHost: a\r\n\r\n")
+	idleTLS.hear("GET")
+	waiting := w.dial(0).say("GET /r/wait HTTP/1.1\r\nHost: a\r\n\r\n")
+	waitingTLS := w.dialTLS(1, roots).say("GET /r/wait HTTP/1.1\r\nHost: a\r\n\r\n")
+	inFlight := int64(2)
+	var cut []*faultyClient
+	if !patiently {
+		upload := w.dial(0).say("POST /r HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx")
+		dialing := w.dial(0).say("GET /dial HTTP/1.1\r\nHost: a\r\n\r\n")
+		tunnel := w.dial(0).say("GET /r HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		tunnel.hear("GET")
+		tunnelTLS := w.dialTLS(1, roots).say("GET /r HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		tunnelTLS.hear("GET")
+		shaking := w.dial(1).say("\x16\x03\x01")
+		preface := w.dial(3).say("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+		head := w.dial(0).say("GET /r HT")
+		cut = append(cut, upload, dialing, tunnel, tunnelTLS, shaking, preface, head)
+		inFlight += 3
+	}
+	eventually(t, "the requests in work", func() bool { return w.proxy.inFlight.sum() >= inFlight })
+	stopped := make(chan error, 1)
+	go func() { stopped <- shutdownWithin(w, patiently) }()
+	for _, c := range []*faultyClient{idle, idleTLS} {
+		if rest := c.ends(); rest != "" {
+			t.Errorf("an idle connection ends with %q", rest)
+		}
+	}
+	if patiently {
+		close(release)
+		for _, c := range []*faultyClient{waiting, waitingTLS} {
+			if a := c.hear("GET"); a.status != 200 || a.body != "ok" || a.err != nil {
+				t.Errorf("a request in flight: %+v", a)
+			}
+			c.ends()
+		}
+	}
+	err := <-stopped
+	if patiently && err != nil {
+		t.Error(err)
+	}
+	if !patiently {
+		close(release)
+		for _, c := range append(cut, waiting, waitingTLS) {
+			c.ended()
+		}
+	}
+	for _, c := range append(cut, waiting, waitingTLS, idle, idleTLS) {
+		c.Close()
+	}
+}
