@@ -9,7 +9,7 @@ PACKAGES  ?= ./...
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build cluster test check-format lint bench microbench fuzz corpus h2spec clean
+.PHONY: help build cluster test check-format lint bench microbench fuzz corpus h2spec pgo clean
 
 help:
 	@echo 'make build     bin/sluice, one static binary'
@@ -21,6 +21,7 @@ help:
 	@echo 'make fuzz      every fuzz target for FUZZTIME=$(FUZZTIME)'
 	@echo 'make corpus    malformed requests and answers against sluice, nginx and haproxy; writes docs/corpus.md'
 	@echo 'make h2spec    HTTP/2 conformance tests, over TLS and without'
+	@echo 'make pgo       renew the profile that the compiler optimises for'
 	@echo 'make clean     remove bin'
 
 build:
@@ -63,6 +64,15 @@ corpus: build
 
 h2spec: build
 	go run ./scripts/h2spec
+
+# The profile that the compiler optimises for (cmd/sluice/default.pgo), made by
+# running the benchmarks' loads. To be renewed when the request path has changed.
+pgo:
+	CGO_ENABLED=0 go build -tags profile -pgo=off -trimpath -o bin/sluice-profile ./cmd/sluice
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	  SLUICE_CPU_PROFILE=$$dir go run ./scripts/bench -sluice bin/sluice-profile -only small,plugins,large,post,tls,h2 -rounds 2 -duration 3s >/dev/null && \
+	  go tool pprof -proto $$dir/*.pprof > cmd/sluice/default.pgo
+	@rm -f bin/sluice-profile
 
 clean:
 	rm -rf bin

@@ -52,6 +52,9 @@ func (p *Proxy) begin(x *exchange) {
 	x.snapshot = p.current.Load()
 	x.Directory = x.snapshot.directory
 	x.Request.ID = x.newRequestID()
+	if x.Request.ProtoMajor > 1 {
+		x.Request.ID = strings.Clone(x.Request.ID) // HTTP/2 remembers what it has sent
+	}
 	x.Request.Header, x.Response.Header = &x.requestFields, &x.responseFields
 	x.Response.Source = plugin.FromKong
 	x.requestSize = int64(len(x.Request.Method)+len(x.Request.RawPath)+len(x.Request.Query)+len("  HTTP/1.1\r\n\r\n")) + x.received.Size()

@@ -300,7 +300,7 @@ func (x *h2Exchange) request(ctx context.Context) *http.Request {
 		scheme = "https"
 	}
 	out := (&http.Request{
-		Method: req.Method, Host: strings.Clone(req.Authority), Header: ownHeader(req.Header),
+		Method: strings.Clone(req.Method), Host: strings.Clone(req.Authority), Header: ownHeader(req.Header),
 		URL: &url.URL{Scheme: scheme, Host: net.JoinHostPort(req.Host, strconv.Itoa(req.Port)), Opaque: strings.Clone(req.URI)},
 	}).WithContext(ctx)
 	switch {

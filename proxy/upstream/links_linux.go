@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -34,6 +35,7 @@ func (s *Links) Pool(t Target) *LinkPool {
 	if p, ok := s.pools.Load(t); ok {
 		return p.(*LinkPool)
 	}
+	t.Host = strings.Clone(t.Host) // it may be a piece of a read buffer
 	p, _ := s.pools.LoadOrStore(t, &LinkPool{links: s, target: t, loops: make([]linkList, len(s.group.Loops()))})
 	return p.(*LinkPool)
 }
