@@ -70,7 +70,7 @@ h2spec: build
 pgo:
 	CGO_ENABLED=0 go build -tags profile -pgo=off -trimpath -o bin/sluice-profile ./cmd/sluice
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
-	  SLUICE_CPU_PROFILE=$$dir go run ./scripts/bench -sluice bin/sluice-profile -only small,plugins,large,post,tls,h2 -rounds 2 -duration 3s >/dev/null && \
+	  CPU_PROFILE_DIR=$$dir go run ./scripts/bench -sluice bin/sluice-profile -only small,plugins,large,post,tls,h2 -rounds 2 -duration 3s >/dev/null && \
 	  go tool pprof -proto $$dir/*.pprof > cmd/sluice/default.pgo
 	@rm -f bin/sluice-profile
 

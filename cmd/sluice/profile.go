@@ -10,10 +10,10 @@ import (
 )
 
 // profile writes a CPU profile of the process into the directory that
-// SLUICE_CPU_PROFILE names, up to stop. Builds with the tag profile only: see
+// CPU_PROFILE_DIR names, up to stop. Builds with the tag profile only: see
 // "make pgo".
 func profile() (stop func()) {
-	dir := os.Getenv("SLUICE_CPU_PROFILE")
+	dir := os.Getenv("CPU_PROFILE_DIR")
 	if dir == "" {
 		return func() {}
 	}
