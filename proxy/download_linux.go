@@ -15,14 +15,19 @@ import (
 
 // download is the way of the answer from the service.
 type download struct {
+	downloadState
+	resp   http1.Response
+	chunks http1.Chunked
+}
+
+// downloadState is what is forgotten between two answers.
+type downloadState struct {
 	// buf is filled up to n and read up to at. The head stays at its beginning
 	// up to the end of the exchange: fields lie in it.
 	buf      *[downloadSize]byte
 	head     int
 	at, n    int
-	resp     http1.Response
 	framing  http1.Framing
-	chunks   http1.Chunked
 	left     int64
 	interims int
 	// relaying says that the head of the answer has gone to the client's buffer,
@@ -52,7 +57,7 @@ func (d *download) reset() {
 		d.chunks.Reset()
 	}
 	d.resp.Reset()
-	*d = download{resp: d.resp, chunks: d.chunks}
+	d.downloadState = downloadState{}
 }
 
 func (d *download) release() {

@@ -74,8 +74,25 @@ type clientTunnel interface {
 // for one request after the other.
 type exchange struct {
 	plugin.Exchange
+	exchangeState
 
-	proxy    *Proxy
+	proxy *Proxy
+	// chosen holds the instances that were selected, in the order of the chain.
+	chosen []*instance
+	// received are the fields as the client sent them, requestFields and
+	// responseFields what Request.Header and Response.Header edit.
+	received, requestFields, responseFields http1.Fields
+	answered                                http1.Fields // by the service, from net/http's form
+	whole                                   []byte       // a request body that was read whole
+	target                                  []byte       // path and query for the service, joined
+	idText                                  [32]byte
+	// shard spreads counters over cache lines: an exchange is reused by the
+	// same processor most of the time.
+	shard uint32
+}
+
+// exchangeState is what is forgotten between two requests.
+type exchangeState struct {
 	front    front
 	snapshot *snapshot
 	route    *route // nil when nothing matched
@@ -87,19 +104,9 @@ type exchange struct {
 	upgrade string
 	// expect says that the client waits for 100 before it sends the body.
 	expect bool
-
-	// chosen holds the instances that were selected, in the order of the chain.
-	chosen []*instance
-	// filtersBody says that one of them has a body filter.
+	// filtersBody says that one of the chosen has a body filter.
 	filtersBody bool
-
-	// received are the fields as the client sent them, requestFields and
-	// responseFields what Request.Header and Response.Header edit.
-	received, requestFields, responseFields http1.Fields
-	answered                                http1.Fields // by the service, from net/http's form
-	outgoing                                upstream.Request
-	whole                                   []byte // a request body that was read whole
-	target                                  []byte // path and query for the service, joined
+	outgoing    upstream.Request
 
 	// streaming says that the answer comes from the service, headSent that the
 	// client has been given a status.
@@ -109,12 +116,8 @@ type exchange struct {
 	proxied netip.AddrPort
 	// peerText is Peer's address as text, made by the front once a connection.
 	peerText string
-	idText   [32]byte
 	// requestSize is the size of the request's head.
 	requestSize int64
-	// shard spreads counters over cache lines: an exchange is reused by the
-	// same processor most of the time.
-	shard uint32
 }
 
 func newExchange(p *Proxy) *exchange {
@@ -132,18 +135,17 @@ func (x *exchange) reset() {
 	x.responseFields.Reset()
 	x.answered.Reset()
 	clear(x.chosen)
-	kept := exchange{
-		Exchange: x.Exchange, proxy: x.proxy, shard: x.shard, chosen: x.chosen[:0],
-		received: x.received, requestFields: x.requestFields, responseFields: x.responseFields,
-		answered: x.answered,
+	x.chosen = x.chosen[:0]
+	x.exchangeState = exchangeState{}
+	x.whole, x.target = emptied(x.whole), emptied(x.target)
+}
+
+// emptied gives a buffer for the next request.
+func emptied(b []byte) []byte {
+	if cap(b) > maxKeptWhole {
+		return nil
 	}
-	if cap(x.whole) <= maxKeptWhole {
-		kept.whole = x.whole[:0]
-	}
-	if cap(x.target) <= maxKeptWhole {
-		kept.target = x.target[:0]
-	}
-	*x = kept
+	return b[:0]
 }
 
 // newRequestID gives 32 hex digits of 128 random bits, so that ids of many

@@ -92,42 +92,42 @@ func (h *headerPolicy) enable(name string) error {
 
 // mark adds the enabled fields to an answer, after the plugins' header filters.
 func (h *headerPolicy) mark(x *exchange, now time.Time) {
-	out := x.Response.Header
+	out := &x.responseFields
 	t := &x.Times
 	if t.UpstreamStarted.IsZero() {
 		if h.responseLatency {
-			out.Set(fieldResponseLatency, milliseconds(now.Sub(t.Started)))
+			out.Put(fieldResponseLatency, milliseconds(now.Sub(t.Started)))
 		}
 	} else {
 		h.markForwarded(x, now)
 	}
 	if h.server && !x.streaming {
-		out.Set(fieldServer, h.product)
+		out.Put(fieldServer, h.product)
 	}
 	if h.requestID {
-		out.Set(fieldRequestID, x.Request.ID)
+		out.Put(fieldRequestID, x.Request.ID)
 	}
 }
 
 // markForwarded adds what an answer has once the service was asked, also when
 // it gave none.
 func (h *headerPolicy) markForwarded(x *exchange, now time.Time) {
-	out, t := x.Response.Header, &x.Times
+	out, t := &x.responseFields, &x.Times
 	answered := t.UpstreamAnswered
 	if answered.IsZero() {
 		answered = now
 	}
 	if h.upstreamLatency {
-		out.Set(fieldUpstreamLatency, milliseconds(answered.Sub(t.UpstreamStarted)))
+		out.Put(fieldUpstreamLatency, milliseconds(answered.Sub(t.UpstreamStarted)))
 	}
 	if h.proxyLatency {
-		out.Set(fieldProxyLatency, milliseconds(t.UpstreamStarted.Sub(t.Started)))
+		out.Put(fieldProxyLatency, milliseconds(t.UpstreamStarted.Sub(t.Started)))
 	}
 	if h.via {
 		out.Set(fieldVia, h.appendVia(out.Get(fieldVia), x.protoVia()))
 	}
 	if h.upstreamStatus && x.Response.UpstreamStatus != 0 {
-		out.Set(fieldUpstreamStatus, strconv.Itoa(x.Response.UpstreamStatus))
+		out.Put(fieldUpstreamStatus, strconv.Itoa(x.Response.UpstreamStatus))
 	}
 }
 
@@ -156,13 +156,13 @@ func milliseconds(d time.Duration) string {
 // proxy, over whatever the client or a plugin has put there. A trusted peer's
 // own X-Forwarded-* are kept, except for the list of addresses, which grows.
 func (x *exchange) setForwarded() {
-	h := x.Request.Header
+	h := &x.requestFields
 	if list := x.requestFields.Joined("X-Forwarded-For"); list != "" {
 		h.Set("X-Forwarded-For", list+", "+x.peerText)
 	} else {
-		h.Set("X-Forwarded-For", x.clientAddr())
+		h.Put("X-Forwarded-For", x.clientAddr())
 	}
-	h.Set("X-Real-IP", x.clientAddr())
+	h.Put("X-Real-IP", x.clientAddr())
 	x.setUnlessTrusted("X-Forwarded-Proto", x.Request.Scheme)
 	x.setUnlessTrusted("X-Forwarded-Host", strings.ToLower(hostOnly(x.Request.Host)))
 	x.setUnlessTrusted("X-Forwarded-Port", x.front.portText())
@@ -173,7 +173,7 @@ func (x *exchange) setForwarded() {
 	}
 	x.setUnlessTrusted("X-Forwarded-Prefix", prefix)
 	if p := &x.proxy.headers; p.requestIDUpstream {
-		h.Set(fieldRequestID, x.Request.ID)
+		h.Put(fieldRequestID, x.Request.ID)
 	}
 	h.Set(fieldVia, x.proxy.headers.appendVia(x.requestFields.Joined(fieldVia), x.protoVia()))
 }
@@ -182,11 +182,11 @@ func (x *exchange) setForwarded() {
 // trusted peer has sent stays.
 func (x *exchange) setUnlessTrusted(name, value string) {
 	switch {
-	case x.trusted && x.Request.Header.Has(name):
+	case x.trusted && x.requestFields.Has(name):
 	case value == "":
-		x.Request.Header.Del(name)
+		x.requestFields.Del(name)
 	default:
-		x.Request.Header.Set(name, value)
+		x.requestFields.Set(name, value)
 	}
 }
 

@@ -102,6 +102,18 @@ func (f *Fields) Set(name, value string) {
 	f.remove(name, i+1)
 }
 
+// Put is Set without its care, for names and values that cannot hold anything
+// that has no place in a head: constants, numbers, addresses.
+func (f *Fields) Put(name, value string) {
+	i := f.find(name, 0)
+	if i < 0 {
+		f.append(name, value)
+		return
+	}
+	f.list[i] = Field{name, value}
+	f.remove(name, i+1)
+}
+
 // Add appends a field line, with the care of [Fields.Set].
 func (f *Fields) Add(name, value string) {
 	if isToken(name) {

@@ -176,6 +176,8 @@ func (ex *Exchange) Value(key any) any {
 
 // Reset makes the exchange ready for the next request, keeping its buffers.
 func (ex *Exchange) Reset() {
-	clear(ex.values)
-	*ex = Exchange{values: ex.values[:0]}
+	values := ex.values
+	clear(values)
+	*ex = Exchange{}
+	ex.values = values[:0]
 }
