@@ -68,7 +68,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 // small ones come; else nil. A plugin may have put another in its place.
 func (b *requestBody) held() []byte {
 	x := b.x
-	if b.framing.Chunked || b.left != b.framing.Length || int64(len(x.in)-x.at) < b.left || x.Request.Body != io.Reader(b) {
+	if !b.present() || b.framing.Chunked || b.left != b.framing.Length || int64(len(x.in)-x.at) < b.left || x.Request.Body != io.Reader(b) {
 		return nil
 	}
 	body := x.in[x.at : x.at+int(b.left)]

@@ -317,22 +317,19 @@ func (c *clientConn) beginLingering() {
 // linger reads what nobody wants.
 func (c *clientConn) linger() bool {
 	var nowhere [4 << 10]byte
-	for range 64 {
+	for rounds := 1; ; rounds++ {
+		if rounds == fairRounds {
+			c.task.Detach()
+		}
 		_, err := c.conn.Read(nowhere[:])
 		switch {
 		case err == evloop.ErrAgain && !c.task.Expired():
 			return false
-		case err != nil:
+		case err != nil || c.task.Expired():
 			c.close()
 			return false
 		}
 	}
-	if c.task.Expired() {
-		c.close()
-		return false
-	}
-	c.task.Poke() // others first
-	return false
 }
 
 // replayedConn is a connection of which something was read already.

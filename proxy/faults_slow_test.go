@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -127,17 +129,54 @@ func TestShutdownLeavesNothing(t *testing.T) {
 	for round := range 5 {
 		t.Run(fmt.Sprint(round), func(t *testing.T) { shutDownBusy(t, round%2 == 0) })
 	}
-	eventually(t, "the descriptors of before", func() bool { return descriptors(t) <= before })
+	for end := time.Now().Add(10 * time.Second); len(descriptors(t)) > len(before) && time.Now().Before(end); {
+		time.Sleep(2 * time.Millisecond)
+	}
+	if after := descriptors(t); len(after) > len(before) {
+		t.Errorf("descriptors before:\n%s\nand after:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+	}
 	eventually(t, "the goroutines of before", func() bool { return runtime.NumGoroutine() <= goroutines })
 }
 
-func descriptors(t *testing.T) int {
+// descriptors tells what the open ones of this process are.
+func descriptors(t *testing.T) []string {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(entries)
+	all := make([]string, len(entries))
+	for i, e := range entries {
+		what, err := os.Readlink("/proc/self/fd/" + e.Name())
+		all[i] = fmt.Sprintf("%s %s %v", e.Name(), what, err)
+	}
+	return all
+}
+
+// fullBacklog is a service that takes no connection and refuses none: a listening
+// socket whose backlog is full.
+func fullBacklog(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	for { // until one has to wait
+		c, err := net.DialTimeout("tcp", addr, 50*time.Millisecond)
+		if err != nil {
+			return "http://" + addr
+		}
+		t.Cleanup(func() { c.Close() })
+	}
 }
 
 // shutDownBusy stops a proxy while everything that it can do is under way.
@@ -169,8 +208,7 @@ func shutDownBusy(t *testing.T, patiently bool) {
 	})
 	w.start()
 	w.route(w.service(to, nil), object{"paths": []string{"/r"}, "request_buffering": false})
-	// Nothing answers there: the backlog is full, or the network unreachable.
-	w.route(w.service("http://192.0.2.1:9", object{"connect_timeout": 30000}), object{"paths": []string{"/dial"}})
+	w.route(w.service(fullBacklog(t), object{"connect_timeout": 30000}), object{"paths": []string{"/dial"}})
 
 	idle := w.dial(0).say("GET /r HTTP/1.1\r\nHost: a\r\n\r\n")
 	idle.hear("GET")

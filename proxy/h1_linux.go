@@ -180,6 +180,7 @@ func (x *h1) begin() {
 		x.forward()
 		return
 	}
+	x.body.held() // a body that is there already does not end the connection
 	x.exchange.answer()
 	x.c.state = connAnswer
 }
@@ -227,11 +228,14 @@ func (x *h1) forward() {
 		x.repeatable = x.outgoing.Body == nil && upstream.Idempotent(x.outgoing.Method)
 		err = x.connect(true)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		x.c.state = connForward
+	case errors.Is(err, upstream.ErrBody) && x.body.failure == nil:
+		x.bodyFailed(err)
+	default:
 		x.fail(err)
-		return
 	}
-	x.c.state = connForward
 }
 
 // maxHeldBody is the largest body of a request from HTTP/1.1 to a service that

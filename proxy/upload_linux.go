@@ -102,7 +102,7 @@ func (x *h1) pumpUp() (moved bool) {
 		case u.ended:
 			u.done = true
 			x.arrived(waitClientRead)
-			x.wait(waitLinkRead, x.outgoing.Timeouts.Read)
+			x.awaitAnswer()
 			return true
 		case !u.started:
 			x.wait(waitContinue, min(continueTimeout, x.outgoing.Timeouts.Read))
@@ -130,8 +130,16 @@ func (x *h1) linkBlocked(err error) bool {
 	x.up.done, x.up.broken = true, true
 	x.arrived(waitLinkWrite)
 	x.arrived(waitClientRead)
-	x.wait(waitLinkRead, x.outgoing.Timeouts.Read)
+	x.awaitAnswer()
 	return true
+}
+
+// awaitAnswer begins to wait for the answer once the request is on its way. One
+// that came before that is waited for only where more of it is needed.
+func (x *h1) awaitAnswer() {
+	if !x.down.relaying {
+		x.wait(waitLinkRead, x.outgoing.Timeouts.Read)
+	}
 }
 
 // takePiece makes the next piece of the body pending. False means that there is
