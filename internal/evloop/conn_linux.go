@@ -242,6 +242,3 @@ func (c *Conn) Release() int {
 
 // Task gives the task that the connection is bound to. Safe for concurrent use.
 func (c *Conn) Task() *Task { return c.task.Load() }
-
-// FD is the descriptor, for socket options.
-func (c *Conn) FD() int { return c.fd }
