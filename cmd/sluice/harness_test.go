@@ -379,10 +379,15 @@ func (a answer) json(t testing.TB) map[string]any {
 	return object
 }
 
-// admin asks the node's Admin API; form may be nil.
+// admin asks the node's Admin API; form may be nil. A node that is starting opens
+// it last, after its proxy: a port that is not open yet is waited for.
 func (n *testNode) admin(method, path string, form url.Values) answer {
 	n.t.Helper()
 	a, err := n.tryAdmin(method, path, form)
+	for end := time.Now().Add(patience); errors.Is(err, syscall.ECONNREFUSED) && n.running() && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+		a, err = n.tryAdmin(method, path, form)
+	}
 	if err != nil {
 		n.t.Fatalf("%s: %s %s: %v", n.name, method, path, err)
 	}
