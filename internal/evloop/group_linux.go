@@ -80,8 +80,8 @@ func (g *Group) Pick() *Loop { return g.loops[g.next.Add(1)%uint32(len(g.loops))
 // or go meanwhile may be missed. f must not wait.
 func (g *Group) Each(f func(*Conn)) { g.table.each(f) }
 
-// Close stops the loops. Every connection has to be closed before; tasks that
-// are still detached are not waited for.
+// Close stops the loops and waits for them and for tasks that are still detached.
+// Every connection has to be closed before.
 func (g *Group) Close() error {
 	if g.closed.Swap(true) {
 		return nil
