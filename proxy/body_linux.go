@@ -86,11 +86,16 @@ func (b *requestBody) await() error {
 	t.SetDeadline(t.Now().Add(timeout))
 	for t.Wait(); !x.c.conn.Readable(); t.Wait() { // others poke it, too
 		if t.Expired() {
-			b.failure = fmt.Errorf("%w: nothing read for %v", errBodyTimeout, timeout)
-			return b.failure
+			return b.timedOut()
 		}
 	}
 	return nil
+}
+
+// timedOut refuses a request whose body does not come.
+func (b *requestBody) timedOut() error {
+	b.failure = fmt.Errorf("%w: nothing read for %v", errBodyTimeout, b.x.proxy.cfg.BodyTimeout)
+	return b.failure
 }
 
 // tellContinue lets the client send its body (RFC 9110, section 10.1.1).
@@ -101,6 +106,10 @@ func (b *requestBody) tellContinue() error {
 		return nil // it would end up within the answer
 	}
 	const text = "HTTP/1.1 100 Continue\r\n\r\n"
+	if x.outAt < len(x.out) { // an interim answer that the client has not taken yet
+		x.out = append(x.out, text...)
+		return nil
+	}
 	n, err := x.c.stream.Write([]byte(text))
 	if err == evloop.ErrAgain {
 		x.out = append(x.out, text[n:]...) // goes before all else
@@ -196,14 +205,4 @@ func (b *requestBody) decode(p, coded []byte) (n, used int, err error) {
 		b.ended = b.chunks.Done()
 	}
 	return n, used, nil
-}
-
-// readAll reads the whole body, at most some bytes.
-func (b *requestBody) readAll(most int64) ([]byte, error) {
-	held, err := io.ReadAll(io.LimitReader(b.x.outgoing.Body, most+1))
-	if err == nil && int64(len(held)) > most {
-		b.failure = errBodyTooLarge
-		err = b.failure
-	}
-	return held, err
 }

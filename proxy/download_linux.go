@@ -42,8 +42,7 @@ const (
 	downloadSize = 64 << 10
 	// together is how much of a body is copied behind what goes before it, so
 	// that both leave in one piece.
-	together    = 4 << 10
-	maxInterims = 8 // 1xx answers before the final one
+	together = 4 << 10
 	// fairRounds is how many pieces of a body are moved before the loop is left
 	// to others: where both sides are fast, nothing else ends the moving.
 	fairRounds = 16
@@ -157,28 +156,26 @@ func (x *h1) takeHead() bool {
 		x.answerInvalid(err)
 		return false
 	}
+	upgrade := ""
+	if status == http.StatusSwitchingProtocols {
+		upgrade = d.resp.Fields.Joined("Upgrade")
+	}
+	kind, err := x.outgoing.Head(status, d.interims, upgrade)
 	switch {
-	case status == http.StatusSwitchingProtocols && x.outgoing.Upgrade != "" &&
-		upstream.Agreed(x.outgoing.Upgrade, d.resp.Fields.Joined("Upgrade")):
+	case err != nil:
+		x.fail(err)
+		return false
+	case kind == upstream.SwitchHead:
 		x.answered()
 		x.beginTunnel()
 		return false
-	case status == http.StatusSwitchingProtocols:
-		x.answerInvalid(errors.New("it switches protocols unasked"))
-		return false
-	case status < 200:
-		if d.interims++; d.interims > maxInterims {
-			x.answerInvalid(fmt.Errorf("more than %d interim answers", maxInterims))
-			return false
-		}
-		if status == http.StatusContinue {
-			x.arrived(waitContinue)
-			x.up.started = !x.up.ended
-		} else {
-			x.exchange.front.interim(status, &d.resp.Fields)
-		}
-		d.resp.Reset()
-		return true
+	case kind == upstream.ContinueHead:
+		x.arrived(waitContinue)
+		x.up.started = !x.up.ended
+		return x.nextHead()
+	case kind == upstream.InterimHead:
+		x.exchange.front.interim(status, &d.resp.Fields)
+		return x.nextHead()
 	}
 	d.framing = framing
 	d.head = d.at
@@ -191,6 +188,13 @@ func (x *h1) takeHead() bool {
 	x.answered()
 	x.beginRelay()
 	return false
+}
+
+// nextHead makes room for the head that follows an interim answer.
+func (x *h1) nextHead() bool {
+	x.down.interims++
+	x.down.resp.Reset()
+	return true
 }
 
 func (x *h1) answered() {

@@ -57,7 +57,8 @@ func TestFinalAnswerInsteadOfContinue(t *testing.T) {
 	w := newWorld(t).start()
 	w.route(w.service(to, nil), object{"paths": []string{"/r"}, "request_buffering": false})
 	c := w.dial(0).say("POST /r HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
-	time.AfterFunc(continueTimeout*3/2, func() { close(part) })
+	// Longer than a 100 is awaited.
+	time.AfterFunc(1500*time.Millisecond, func() { close(part) })
 	if a := c.hear("POST"); a.status != 403 || a.body != "abcdef" || a.err != nil {
 		t.Errorf("%+v", a)
 	}

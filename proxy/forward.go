@@ -30,14 +30,15 @@ func (x *exchange) forward() {
 		x.failed(err)
 		return
 	}
-	x.ask()
+	x.ask(x.proxy.client.Do)
 }
 
-// ask sends the request that was prepared, and waits for all of the answer.
-func (x *exchange) ask() {
+// ask sends the request that was prepared, with a client's Do, and waits for all
+// of the answer.
+func (x *exchange) ask(do func(context.Context, *upstream.Request) (*upstream.Response, error)) {
 	x.outgoing.Interim = func(status int, h http.Header) { x.front.interim(status, fromHTTP(h)) }
 	x.Times.UpstreamStarted = time.Now()
-	resp, err := x.proxy.client.Do(x.Context(), &x.outgoing)
+	resp, err := do(x.Context(), &x.outgoing)
 	if err != nil {
 		x.failed(err)
 		return
@@ -71,18 +72,19 @@ func (x *exchange) prepareUpstream() error {
 		q.URI = unsafe.String(&x.target[0], len(x.target))
 	}
 	x.setForwarded()
+	trailed := x.trailed()
 	if x.Request.Body == nil {
 		x.Request.Header.Del("Expect")
 		return nil
 	}
-	return x.prepareBody(q)
+	return x.prepareBody(q, trailed)
 }
 
 // prepareBody reads a small body, unless the route wants it streamed, and
-// arranges for a large one to be streamed.
-func (x *exchange) prepareBody(q *upstream.Request) error {
+// arranges for a large one to be streamed, as is one that a trailer may follow.
+func (x *exchange) prepareBody(q *upstream.Request, trailed bool) error {
 	length := x.Request.ContentLength
-	if x.route.entity.RequestBuffering && 0 <= length && length <= maxWhole {
+	if x.route.entity.RequestBuffering && !trailed && 0 <= length && length <= maxWhole {
 		x.Request.Header.Del("Expect") // reading the body has answered it
 		if q.Whole = x.front.heldBody(); q.Whole != nil {
 			return nil
@@ -99,8 +101,14 @@ func (x *exchange) prepareBody(q *upstream.Request) error {
 	}
 	x.front.streamBody()
 	q.Body, q.ContentLength = x.Request.Body, length
-	q.StopBody, q.Trailer = x.front.stopBody, func() http.Header { return toHTTP(x.front.trailer()) }
-	if q.Expect = x.expect && !q.HTTP2; !q.Expect {
+	q.StopBody = x.front.stopBody
+	if trailed {
+		q.Trailer = x.front.trailer
+		if !q.HTTP2 {
+			q.ContentLength = -1 // HTTP/1.1 has trailers in chunked messages only
+		}
+	}
+	if q.Expect = x.expect; !q.Expect {
 		x.Request.Header.Del("Expect")
 	}
 	return nil

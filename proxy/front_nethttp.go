@@ -160,6 +160,7 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.proxied, _ = r.Context().Value(proxiedKey{}).(netip.AddrPort)
 	}
 	addHTTP(&x.received, r.Header)
+	announce(&x.received, r.Trailer)
 	x.requestFields.CopyFrom(&x.received)
 	if r.Body != http.NoBody && r.ContentLength != 0 {
 		h.body = &clientBody{exchange: h, limit: f.proxy.cfg.MaxBodyBytes, timeout: f.proxy.cfg.BodyTimeout}
@@ -213,7 +214,14 @@ type httpExchange struct {
 
 var _ front = (*httpExchange)(nil)
 
+// interim sends a 1xx answer, which HTTP/1.0 does not know.
 func (h *httpExchange) interim(status int, fields *http1.Fields) {
+	if !h.r.ProtoAtLeast(1, 1) {
+		return
+	}
+	removeHopByHop(fields)
+	fields.Del("Content-Length")
+	h.extendWrite()
 	out := h.w.Header()
 	putHTTP(out, "", fields)
 	h.w.WriteHeader(status)
@@ -236,21 +244,14 @@ func putHTTP(out http.Header, prefix string, fields *http1.Fields) {
 	}
 }
 
-// toHTTP gives fields in net/http's form, nil for none.
-func toHTTP(fields *http1.Fields) http.Header {
-	if fields == nil || fields.Len() == 0 {
-		return nil
-	}
-	out := http.Header{}
-	for i := range fields.Len() {
-		out.Add(fields.At(i).Name, fields.At(i).Value)
-	}
-	return out
-}
-
 func (h *httpExchange) sendHead(status int, fields *http1.Fields, length int64) {
 	out := h.w.Header()
 	putHTTP(out, "", fields)
+	if fields.Has("Trailer") {
+		// A field of the head that has the name of an announced one would be
+		// sent again after the body.
+		defer clear(out)
+	}
 	if length >= 0 {
 		out["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
@@ -324,8 +325,13 @@ func (h *httpExchange) bodyFailure() error {
 	return h.body.failure
 }
 
-func (h *httpExchange) trailer() *http1.Fields { return fromHTTP(h.r.Trailer) }
-func (h *httpExchange) portText() string       { return h.front.portStr }
+func (h *httpExchange) portText() string { return h.front.portStr }
+
+func (h *httpExchange) trailer() *http1.Fields {
+	fields := fromHTTP(h.r.Trailer)
+	fields.KeepTrailer()
+	return fields
+}
 
 // lingering is how long the rest of a request is awaited that nobody wants, so
 // that the client has read the answer when the connection closes.

@@ -35,6 +35,8 @@ type h1 struct {
 	ctx        *h1Context
 
 	body requestBody
+	// duplex is a body on its way to a service that speaks HTTP/2.
+	duplex *duplex
 
 	link *upstream.Link
 	// repeatable says that the request may be sent again if a kept connection
@@ -99,7 +101,7 @@ func (x *h1) clear() {
 		x.ctx = nil
 	}
 	x.body.reset()
-	x.repeatable = false
+	x.duplex, x.repeatable = nil, false
 	x.up.reset()
 	x.down.reset()
 	if cap(x.out) > maxKept {
@@ -215,7 +217,7 @@ func (x *h1) forward() {
 	}
 	if err == nil {
 		x.Times.UpstreamStarted = x.now()
-		x.repeatable = x.outgoing.Body == nil && upstream.Idempotent(x.outgoing.Method)
+		x.repeatable = x.outgoing.Repeatable()
 		err = x.connect(true)
 	}
 	switch {
@@ -225,35 +227,6 @@ func (x *h1) forward() {
 		x.bodyFailed(err)
 	default:
 		x.fail(err)
-	}
-}
-
-// maxHeldBody is the largest body of a request from HTTP/1.1 to a service that
-// speaks HTTP/2: it is held in memory.
-const maxHeldBody = 8 << 20
-
-// forwardHTTP2 asks a service that speaks HTTP/2, through net/http. That waits,
-// and so does everything up to the end of the answer.
-func (x *h1) forwardHTTP2() {
-	x.c.task.Detach()
-	x.blocking, x.body.polling = true, false
-	x.c.state = connAnswer
-	if x.outgoing.Body != nil {
-		held, err := x.body.readAll(maxHeldBody)
-		if err != nil {
-			x.fail(fmt.Errorf("%w: %w", upstream.ErrBody, err))
-			return
-		}
-		x.outgoing.Body, x.outgoing.Whole = nil, held
-	}
-	x.ask()
-	x.blocking = false
-	if x.aborted {
-		x.end()
-		return
-	}
-	if x.down.chunked && !x.down.marked {
-		x.frameEnd()
 	}
 }
 

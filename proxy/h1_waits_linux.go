@@ -28,6 +28,12 @@ func (x *h1) wait(kind int, timeout time.Duration) {
 // arrived ends a wait.
 func (x *h1) arrived(kind int) { x.waits[kind] = 0 }
 
+// overdue says whether a wait has lasted too long.
+func (x *h1) overdue(kind int) bool {
+	at := x.waits[kind]
+	return at != 0 && at <= x.c.task.Now()
+}
+
 // setDeadline makes the nearest end of a wait the task's deadline.
 func (x *h1) setDeadline() {
 	var first evloop.Time
@@ -52,8 +58,7 @@ func (x *h1) expire() bool {
 			x.up.started = true
 			continue
 		case waitClientRead:
-			x.body.failure = fmt.Errorf("%w: nothing read for %v", errBodyTimeout, x.proxy.cfg.BodyTimeout)
-			x.fail(x.body.failure)
+			x.fail(x.body.timedOut())
 		case waitClientWrite:
 			x.fail(fmt.Errorf("%w: nothing written for %v", errLeft, x.proxy.cfg.SendTimeout))
 		case waitLinkWrite:

@@ -12,7 +12,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/sluicegate/sluice/proxy/http1"
 )
+
+// toHTTP gives fields in net/http's form.
+func toHTTP(fields *http1.Fields) http.Header {
+	out := http.Header{}
+	for i := range fields.Len() {
+		out.Add(fields.At(i).Name, fields.At(i).Value)
+	}
+	return out
+}
 
 func TestPrepareRequest(t *testing.T) {
 	for _, c := range []struct {
@@ -24,6 +35,8 @@ func TestPrepareRequest(t *testing.T) {
 	}{
 		{"end to end fields stay", http.Header{"A": {"1", "2"}, "Trailer": {"X"}, "Proxy-Authorization": {"x"}}, 1,
 			http.Header{"A": {"1", "2"}, "Trailer": {"X"}, "Proxy-Authorization": {"x"}}, ""},
+		{"forbidden in a trailer", http.Header{"Trailer": {"Host, X", "x-consumer-id,Y", "a b,"}}, 1, http.Header{"Trailer": {"X, Y"}}, ""},
+		{"nothing left of Trailer", http.Header{"Trailer": {"Content-Length"}}, 1, http.Header{}, ""},
 		{"hop by hop", http.Header{"Connection": {"keep-alive"}, "Keep-Alive": {"5"}, "Proxy-Connection": {"x"},
 			"Transfer-Encoding": {"chunked"}, "Proxy": {"evil"}}, 1, http.Header{}, ""},
 		{"named by Connection", http.Header{"Connection": {"X-Hop , x-other", "close"}, "X-Hop": {"1"}, "X-Other": {"2"}, "X": {"3"}}, 1,

@@ -7,7 +7,8 @@ import (
 )
 
 // removeHopByHop removes the fields that are about one connection only (RFC
-// 9110, section 7.6.1), among them those that Connection names.
+// 9110, section 7.6.1), among them those that Connection names, and what Trailer
+// announces that will not come.
 func removeHopByHop(h *http1.Fields) {
 	for value, next, ok := h.Next("Connection", 0); ok; value, next, ok = h.Next("Connection", next) {
 		if strings.EqualFold(value, "keep-alive") || strings.EqualFold(value, "close") {
@@ -22,6 +23,7 @@ func removeHopByHop(h *http1.Fields) {
 	h.Del("Proxy-Connection")
 	h.Del("Transfer-Encoding")
 	h.Del("Upgrade")
+	keepAnnounced(h)
 }
 
 // removeNamed removes the fields that one value of Connection names and says

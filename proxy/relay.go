@@ -87,7 +87,9 @@ func (x *exchange) relay(resp *upstream.Response) {
 	}
 	x.proxy.headers.mark(x, time.Now())
 	empty := x.emptyAnswer()
-	if x.filtersBody && !empty {
+	// HTTP/1.1 has trailers in chunked messages only.
+	trailed := x.Request.ProtoMajor == 1 && x.responseFields.Has("Trailer")
+	if (x.filtersBody || trailed) && !empty {
 		resp.ContentLength = -1
 	}
 	x.sendHead(resp.ContentLength)
@@ -99,8 +101,9 @@ func (x *exchange) relay(resp *upstream.Response) {
 		return
 	}
 	if resp.Trailer != nil {
-		if t := resp.Trailer(); len(t) > 0 {
-			x.front.sendTrailer(fromHTTP(t))
+		if t := fromHTTP(resp.Trailer()); t.Len() > 0 {
+			t.KeepTrailer()
+			x.front.sendTrailer(t)
 		}
 	}
 }

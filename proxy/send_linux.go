@@ -52,12 +52,15 @@ func (x *h1) clientBlocked(err error) bool {
 func (x *h1) flushWaiting() error {
 	t := &x.c.task
 	for !x.flushOut() {
+		if x.duplex != nil {
+			x.duplex.pump() // the client may take no more before it has sent its body
+		}
 		switch {
 		case x.aborted:
 			return errClientGone
 		case x.gone():
 			return errLeft
-		case t.Expired():
+		case x.overdue(waitClientWrite):
 			return fmt.Errorf("%w: nothing written for %v", errLeft, x.proxy.cfg.SendTimeout)
 		}
 		x.setDeadline()
@@ -81,6 +84,10 @@ func (f *h1Front) interim(status int, h *http1.Fields) {
 	f.out = http1.AppendStatusLine(f.out, status)
 	f.out = h.AppendTo(f.out)
 	f.out = append(f.out, "\r\n"...)
+	if f.blocking {
+		// A client that is not there any more shows at the next write.
+		_ = (*h1)(f).flushWaiting()
+	}
 }
 
 // sendHead decides how the body is framed, and whether the connection goes on
@@ -93,6 +100,9 @@ func (f *h1Front) sendHead(status int, h *http1.Fields, length int64) {
 	}
 	if f.delimited || !f.body.done() || engine.draining.Load() {
 		f.keepAlive = false
+	}
+	if !f.down.chunked {
+		h.Del("Trailer") // none will follow
 	}
 	b := http1.AppendStatusLine(f.out, status)
 	if !h.Has("Date") {

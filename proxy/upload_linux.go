@@ -6,7 +6,6 @@ import (
 	"io"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/sluicegate/sluice/internal/evloop"
 	"github.com/sluicegate/sluice/proxy/http1"
@@ -36,10 +35,6 @@ const (
 	chunkRoom = len("ffffffff\r\n")
 	// chunkEnd is kept free after it.
 	chunkEnd = len("\r\n")
-
-	// continueTimeout is how long the service's 100 is awaited before the body
-	// is sent without it.
-	continueTimeout = time.Second
 )
 
 var uploadPieces = sync.Pool{New: func() any { return new([uploadPiece]byte) }}
@@ -105,7 +100,7 @@ func (x *h1) pumpUp() (moved bool) {
 			x.awaitAnswer()
 			return true
 		case !u.started:
-			x.wait(waitContinue, min(continueTimeout, x.outgoing.Timeouts.Read))
+			x.wait(waitContinue, x.outgoing.ContinueWait())
 			return moved
 		case !x.takePiece():
 			return moved
@@ -221,14 +216,12 @@ func (x *h1) frameChunk(n int, ended bool) []byte {
 	return append(framed, "\r\n"...)
 }
 
-// linkFailed deals with a connection that failed before the answer: a kept one
-// may have been closed by the service in the meantime, which is no fault of the
-// request.
+// linkFailed deals with a connection that failed before the final answer.
 func (x *h1) linkFailed(err error) {
-	stale := x.link.Kept && x.outgoing.Body == nil && (!x.up.sent || x.repeatable)
+	again := x.outgoing.Again(upstream.Progress{Kept: x.link.Kept, Sent: x.up.sent, BodyRead: x.up.piece != nil, Answered: x.down.interims > 0})
 	x.dropLink()
 	x.waits = [waitKinds]evloop.Time{}
-	if stale && !x.gone() {
+	if again && !x.gone() {
 		x.down.reset()
 		if err = x.connect(false); err == nil {
 			return

@@ -205,16 +205,25 @@ func (c *Chunked) trailerLine(in []byte) (n int, bad fault) {
 		c.trailer.Reset()
 		return n, bad
 	}
-	for i := 0; i < c.trailer.Len(); {
-		if name := c.trailer.list[i].Name; forbiddenInTrailer(name) {
-			c.trailer.remove(name, i)
-		} else {
-			i++
-		}
-	}
+	c.trailer.KeepTrailer()
 	c.state = chunkDone
 	return n, sound
 }
+
+// KeepTrailer removes the fields that must not come in a trailer (RFC 9110,
+// section 6.5.1).
+func (f *Fields) KeepTrailer() {
+	for i := 0; i < len(f.list); {
+		if name := f.list[i].Name; InTrailer(name) {
+			i++
+		} else {
+			f.remove(name, i)
+		}
+	}
+}
+
+// InTrailer says whether a field of that name may come in a trailer.
+func InTrailer(name string) bool { return isToken(name) && !forbiddenInTrailer(name) }
 
 // forbiddenInTrailer says whether a field would change how the message is
 // framed, routed, authenticated or read, and so must not come after the body.

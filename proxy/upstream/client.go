@@ -48,7 +48,6 @@ func (c *client) Do(ctx context.Context, req *Request) (*Response, error) {
 	if req.HTTP2 {
 		return c.h2.do(ctx, req)
 	}
-	repeatable := req.Body == nil && Idempotent(req.Method)
 	var stale error // why a kept connection was no use
 	for failed := 0; ; {
 		if c.closed.Load() {
@@ -56,7 +55,7 @@ func (c *client) Do(ctx context.Context, req *Request) (*Response, error) {
 		}
 		var cn *conn
 		if stale == nil {
-			cn = c.pool.get(req.Target, !repeatable)
+			cn = c.pool.get(req.Target, !req.Repeatable())
 		}
 		if cn == nil {
 			var err error
@@ -71,7 +70,7 @@ func (c *client) Do(ctx context.Context, req *Request) (*Response, error) {
 		if err == nil {
 			return resp, nil
 		}
-		again := cn.kept && !cn.answered && !touched && (!cn.sent || repeatable)
+		again := req.Again(Progress{Kept: cn.kept, Sent: cn.sent, BodyRead: touched, Answered: cn.answered})
 		if !again || ctx.Err() != nil {
 			return nil, err
 		}

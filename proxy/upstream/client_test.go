@@ -167,7 +167,7 @@ func TestReadsAnswers(t *testing.T) {
 		{name: "huge length", wire: "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n", err: ErrInvalid},
 		{name: "huge head", wire: "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", maxHead) + "\r\n\r\n", err: ErrInvalid},
 		{name: "unasked switch", wire: "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", err: ErrInvalid},
-		{name: "endless interim", wire: strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", maxInterim), err: ErrInvalid},
+		{name: "endless interim", wire: strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", maxInterim+1), err: ErrInvalid},
 		{name: "closed at once", wire: "", err: io.ErrUnexpectedEOF},
 		{name: "closed in the head", wire: "HTTP/1.1 200 OK\r\nContent-", err: io.ErrUnexpectedEOF},
 		{name: "closed in the body", wire: "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi", err: io.ErrUnexpectedEOF},
@@ -221,7 +221,11 @@ func TestSendsRequests(t *testing.T) {
 			"POST / HTTP/1.1\r\nHost: example.com\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"},
 		{"trailer", func(r *Request) {
 			stream(r, "hi", -1)
-			r.Trailer = func() http.Header { return http.Header{"X": {"y"}} }
+			r.Trailer = func() *http1.Fields {
+				fields := new(http1.Fields)
+				fields.Add("X", "y")
+				return fields
+			}
 		}, "POST / HTTP/1.1\r\nHost: example.com\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX: y\r\n\r\n"},
 		{"upgrade", func(r *Request) { r.Upgrade = "websocket" },
 			"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"},

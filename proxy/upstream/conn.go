@@ -132,7 +132,7 @@ func (c *conn) cut() {
 // silent waits a while for the answer to begin, and says whether it did not.
 func (c *conn) silent(wait time.Duration) bool {
 	times := c.times
-	c.times.Read = min(wait, times.Read)
+	c.times.Read = wait
 	_, err := c.reader.Peek(1)
 	c.times = times
 	return errors.Is(err, ErrTimeout)

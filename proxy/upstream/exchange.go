@@ -50,7 +50,7 @@ func (x *exchange) run() (*Response, error) {
 		}
 		// The service stopped reading in the middle: it may have answered.
 		x.last = true
-	} else if x.req.Body != nil && (!x.req.Expect || x.conn.silent(continueTimeout)) {
+	} else if x.req.Body != nil && (!x.req.Expect || x.conn.silent(x.req.ContinueWait())) {
 		x.up.start()
 	}
 	h, err := x.awaitFinal()
@@ -74,25 +74,26 @@ func (x *exchange) run() (*Response, error) {
 
 // awaitFinal reads heads up to that of the final answer.
 func (x *exchange) awaitFinal() (*head, error) {
-	for range maxInterim {
+	for interims := 0; ; interims++ {
 		h, err := x.conn.readHead()
+		if err != nil {
+			return nil, err
+		}
+		kind, err := x.req.Head(h.status, interims, h.header.Get("Upgrade"))
 		switch {
 		case err != nil:
 			return nil, err
-		case h.status == 100:
+		case kind == ContinueHead:
 			if x.req.Body != nil && !x.up.started() && !x.last {
 				x.up.start()
 			}
-		case h.status == 101 && x.req.Upgrade != "" && Agreed(x.req.Upgrade, h.header.Get("Upgrade")), h.status >= 200:
+		case kind != InterimHead:
 			x.conn.headLeft = noHeadLimit
 			return h, nil
-		case h.status == 101:
-			return nil, fmt.Errorf("%w: it switches protocols unasked", ErrInvalid)
 		case x.req.Interim != nil:
 			x.req.Interim(h.status, h.header)
 		}
 	}
-	return nil, fmt.Errorf("%w: more than %d interim answers", ErrInvalid, maxInterim)
 }
 
 func (x *exchange) ready() bool { return x.conn.reader.Buffered() > 0 }

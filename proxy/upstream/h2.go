@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -67,6 +69,7 @@ func newH2(cfg Config) *h2 {
 func (h *h2) newTransport(secure *tls.Config) *http.Transport {
 	t := &http.Transport{
 		DisableCompression:     true, // what the service sends goes through as it is
+		ExpectContinueTimeout:  continueTimeout,
 		IdleConnTimeout:        h.idle,
 		MaxResponseHeaderBytes: maxHead,
 		Protocols:              new(http.Protocols),
@@ -225,7 +228,8 @@ type h2Exchange struct {
 	req     *Request // not for dial, which may come after the exchange
 	connect time.Duration
 	watch   watch
-	body    *replayBody // nil without a streamed body
+	body    *replayBody  // nil without a streamed body
+	trailer *lateTrailer // nil without one
 	cancel  context.CancelCauseFunc
 }
 
@@ -240,6 +244,10 @@ func (h *h2) do(ctx context.Context, req *Request) (*Response, error) {
 	x := &h2Exchange{h2: h, req: req, connect: req.Connect, cancel: cancel}
 	if req.Whole == nil && req.Body != nil {
 		x.body = &replayBody{source: req.Body, watch: &x.watch}
+		if req.Trailer != nil {
+			x.trailer = newLateTrailer(req)
+			x.body.trailer = x.trailer
+		}
 	}
 	x.watch.start(req.Read, func() { cancel(fmt.Errorf("%w: nothing moved for %v", ErrTimeout, req.Read)) })
 	answer, err := x.roundTrips(context.WithValue(ctx, dialKey{}, x), h.transport(req.Target))
@@ -255,11 +263,17 @@ func (h *h2) do(ctx context.Context, req *Request) (*Response, error) {
 		x.body.forget()
 	}
 	answer.Header.Del("Transfer-Encoding")
+	if names := slices.Sorted(maps.Keys(answer.Trailer)); len(names) > 0 { // net/http has taken it out
+		answer.Header.Set("Trailer", strings.Join(names, ", "))
+	}
 	return &Response{
 		Status: answer.StatusCode, Header: answer.Header, ContentLength: answer.ContentLength,
 		Body:    &watchedReader{Reader: answer.Body, watch: &x.watch},
 		Trailer: func() http.Header { return answer.Trailer },
 		close: func() {
+			// Closing waits for the end of the request, whose body the client may
+			// never send.
+			x.cancel(context.Canceled)
 			// An error in closing what is given up means nothing.
 			_ = answer.Body.Close()
 			x.end()
@@ -278,8 +292,10 @@ func (x *h2Exchange) end() {
 }
 
 func (x *h2Exchange) roundTrips(ctx context.Context, t *http.Transport) (*http.Response, error) {
+	told := newInterims()
+	ctx = told.traced(ctx, &x.watch)
 	for failed := 0; ; {
-		answer, err := t.RoundTrip(x.request(ctx))
+		answer, err := told.roundTrip(t, x.request(ctx), x.interim)
 		var dial dialFailure
 		switch {
 		case err == nil:
@@ -291,6 +307,16 @@ func (x *h2Exchange) roundTrips(ctx context.Context, t *http.Transport) (*http.R
 		if failed++; failed > x.req.Retries || ctx.Err() != nil || errors.Is(err, ErrResolve) || errors.Is(err, ErrRequest) {
 			return nil, err
 		}
+	}
+}
+
+// interim passes on an interim answer. A client that is slow to take it is not
+// the service's fault.
+func (x *h2Exchange) interim(status int, header http.Header) {
+	if x.req.Interim != nil {
+		x.watch.rest()
+		x.req.Interim(status, header)
+		x.watch.wait()
 	}
 }
 
@@ -309,6 +335,9 @@ func (x *h2Exchange) request(ctx context.Context) *http.Request {
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(req.Whole)), nil }
 	case x.body != nil:
 		out.ContentLength, out.GetBody = req.ContentLength, x.body.again
+		if x.trailer != nil {
+			out.Trailer = x.trailer.fields
+		}
 	default:
 		return out
 	}
@@ -339,6 +368,7 @@ func ownHeader(fields *http1.Fields) http.Header {
 			header.Add(name, value)
 		}
 	}
+	delete(header, "Trailer") // net/http makes it from the trailer itself
 	if len(header["User-Agent"]) == 0 {
 		header["User-Agent"] = []string{""} // or else net/http names itself
 	}

@@ -89,7 +89,8 @@ var (
 // begun. The transport may read a body that it has closed, or that it has given
 // up for another try: it gets an error then.
 type replayBody struct {
-	watch *watch
+	watch   *watch
+	trailer *lateTrailer // nil without one
 	// ended says that nothing may be read any more, begun that the answer has
 	// begun, so that the beginning needs no longer be kept.
 	ended, begun atomic.Bool
@@ -107,7 +108,7 @@ func (b *replayBody) again() (io.ReadCloser, error) {
 	if b.lost.Load() {
 		return nil, errBodyTooLong
 	}
-	return &bodyTry{body: b}, nil
+	return &bodyTry{body: b, try: b.trailer.again()}, nil
 }
 
 // forget says that there will be no other try.
@@ -127,6 +128,7 @@ func (b *replayBody) end(stop func()) {
 type bodyTry struct {
 	body   *replayBody
 	at     int64
+	try    int64 // of the trailer
 	closed atomic.Bool
 }
 
@@ -151,6 +153,7 @@ func (t *bodyTry) Read(p []byte) (int, error) {
 	case t.at < b.read:
 		return 0, errBodyTooLong
 	case b.err != nil:
+		b.trailer.ended(t.try, b.err)
 		return 0, b.err
 	}
 	n, err := b.source.Read(p)
@@ -161,6 +164,7 @@ func (t *bodyTry) Read(p []byte) (int, error) {
 		err = fmt.Errorf("%w: %w", ErrBody, err)
 	}
 	b.err = err
+	b.trailer.ended(t.try, err)
 	return n, err
 }
 

@@ -350,3 +350,31 @@ func TestWatchRests(t *testing.T) {
 		w.stop()
 	})
 }
+
+// TestHTTP2AnswerBeforeTheBody: an exchange ends with its answer, though the
+// client sends no more of the body.
+func TestHTTP2AnswerBeforeTheBody(t *testing.T) {
+	s := (&h2Service{head: func(c *h2ServiceConn, stream uint32) { c.answer(stream, "early", true) }}).start(t)
+	client := newClient(t)
+	body, feed := io.Pipe()
+	defer feed.Close()
+	req := s.request()
+	req.Body, req.ContentLength = body, -1
+	req.StopBody = func() { body.CloseWithError(errBodyEnded) }
+	ended := make(chan error, 1)
+	go func() {
+		got, err := ask(client, req)
+		if got != "200 early" {
+			err = errors.Join(err, errors.New(got))
+		}
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the exchange does not end")
+	}
+}

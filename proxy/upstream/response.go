@@ -109,6 +109,9 @@ func (b *body) frame(c *conn, h *head, method string) error {
 	b.conn = c
 	encoding, lengths := h.header["Transfer-Encoding"], h.header["Content-Length"]
 	delete(h.header, "Transfer-Encoding")
+	if len(encoding) == 0 {
+		delete(h.header, "Trailer") // only chunks have one
+	}
 	known := int64(-1)
 	if len(lengths) > 0 {
 		var err error

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-
-	"github.com/sluicegate/sluice/proxy/http1"
 )
 
 // upload streams a request's body to the service while the answer may already
@@ -137,11 +135,7 @@ func frameChunk(buf []byte, n int) []byte {
 
 func appendTrailer(b []byte, req *Request) []byte {
 	if req.Trailer != nil {
-		for name, values := range req.Trailer() {
-			for _, value := range values {
-				b = http1.AppendField(b, name, value)
-			}
-		}
+		b = req.Trailer().AppendTo(b)
 	}
 	return append(b, "\r\n"...)
 }

@@ -47,11 +47,9 @@ var (
 
 // Bounds of the client.
 const (
-	maxHead         = 64 << 10
-	maxInterim      = 8 // 1xx answers before the final one
-	continueTimeout = time.Second
-	bufferSize      = 4 << 10
-	pieceSize       = 32 << 10 // of a streamed request body
+	maxHead    = 64 << 10
+	bufferSize = 4 << 10
+	pieceSize  = 32 << 10 // of a streamed request body
 )
 
 // Target is where a request goes. Requests to equal targets share connections.
@@ -101,9 +99,10 @@ type Request struct {
 	// StopBody makes reads of Body fail, the pending one too; it is called when
 	// the rest of the body is of no use. Required with Body.
 	StopBody func()
-	// Trailer gives the request's trailer fields once Body has ended; may be
-	// nil, and may give nil.
-	Trailer func() http.Header
+	// Trailer gives the request's trailer fields once Body has ended, without
+	// any that must not come in a trailer; nil if there will be none. What of them
+	// is known before stands in the field Trailer of Header.
+	Trailer func() *http1.Fields
 	// Upgrade is the protocol to switch to, "" for none (RFC 9110, section 7.8).
 	Upgrade string
 	// Expect waits for the service's 100 before Body is read, for one second at
