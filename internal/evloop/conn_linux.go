@@ -34,7 +34,8 @@ type Conn struct {
 var ids atomic.Uint32
 
 const (
-	edges  = (syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | -syscall.EPOLLET) & 0xffffffff
+	edge   = -syscall.EPOLLET & 0xffffffff // the package's constant is negative
+	edges  = syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | edge
 	levels = syscall.EPOLLIN
 )
 

@@ -20,6 +20,7 @@ type Loop struct {
 	index int
 	fd    int
 	bell  int // an eventfd that wakes the loop
+	alarm int // a timerfd that ends a hold
 
 	// lead is the leader's term shifted by one, and in the lowest bit whether
 	// it is in a handler. A new term begins by changing it from there.
@@ -34,8 +35,9 @@ type Loop struct {
 	events  [maxEvents]syscall.EpollEvent
 	at, n   int
 	expired []*Task
-	yielded Time
 	wheel   wheel
+	alarmed bool   // the alarm is set
+	held    uint64 // turns when it was set
 
 	// now is the time of the last look at the kernel.
 	now atomic.Int64
@@ -49,18 +51,33 @@ func newLoop(g *Group, index int) (*Loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	l := &Loop{group: g, index: index, fd: fd}
-	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
-	if errno != 0 {
-		return nil, errors.Join(fmt.Errorf("eventfd: %w", errno), syscall.Close(fd))
-	}
-	l.bell = int(bell)
-	if err := l.control(syscall.EPOLL_CTL_ADD, l.bell, 0, syscall.EPOLLIN); err != nil {
+	l := &Loop{group: g, index: index, fd: fd, bell: -1, alarm: -1}
+	if err := l.openSignals(); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
 	l.now.Store(int64(g.Now()))
 	l.wheel.init(l.Now())
 	return l, nil
+}
+
+// openSignals makes the two descriptors that wake the loop apart from sockets.
+func (l *Loop) openSignals() error {
+	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if errno != 0 {
+		return fmt.Errorf("eventfd: %w", errno)
+	}
+	l.bell = int(bell)
+	const clockMonotonic = 1
+	alarm, _, errno := syscall.RawSyscall(syscall.SYS_TIMERFD_CREATE, clockMonotonic, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if errno != 0 {
+		return fmt.Errorf("timerfd: %w", errno)
+	}
+	l.alarm = int(alarm)
+	if err := l.control(syscall.EPOLL_CTL_ADD, l.bell, 0, syscall.EPOLLIN); err != nil {
+		return err
+	}
+	// Setting the alarm again makes it unready, so it need never be read.
+	return l.control(syscall.EPOLL_CTL_ADD, l.alarm, 0, syscall.EPOLLIN|edge)
 }
 
 // Now is the time of the last events, on the group's clock: good enough for
@@ -71,7 +88,13 @@ func (l *Loop) Now() Time { return Time(l.now.Load()) }
 func (l *Loop) Index() int { return l.index }
 
 func (l *Loop) close() error {
-	if err := errors.Join(syscall.Close(l.fd), syscall.Close(l.bell)); err != nil {
+	var err error
+	for _, fd := range [...]int{l.fd, l.bell, l.alarm} {
+		if fd >= 0 {
+			err = errors.Join(err, syscall.Close(fd))
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("close epoll: %w", err)
 	}
 	return nil
@@ -97,8 +120,12 @@ func (l *Loop) run(term uint32) {
 		}
 		e := &l.events[l.at]
 		l.at++
-		if int(e.Fd) == l.bell {
+		switch int(e.Fd) {
+		case l.bell:
 			l.rung()
+			continue
+		case l.alarm:
+			l.alarmed = false
 			continue
 		}
 		c := l.group.table.find(int(e.Fd), uint32(e.Pad))
@@ -167,43 +194,46 @@ func (l *Loop) wait() error {
 	if l.group.closed.Load() {
 		return ErrClosed
 	}
-	hold := l.group.cfg.Hold
-	if hold > 0 && l.Now().Sub(l.yielded) > yieldEvery {
-		l.yield()
-	}
-	if hold > 0 && !l.spawned.Load() {
-		if pause := time.Duration(l.next() - l.Now()); pause < hold {
-			hold = max(0, pause)
-		}
-		err := l.poll(int((hold + time.Millisecond - 1) / time.Millisecond))
-		if err != nil || l.n > 0 || hold < l.group.cfg.Hold {
-			return err
-		}
-	}
 	if l.spawned.Load() {
 		l.yield()
+		return l.sleep()
 	}
-	return l.sleep()
+	if !l.alarmed && !l.hold() {
+		return l.sleep()
+	}
+	return l.poll()
 }
 
-// yieldEvery is how long a loop holds its processor without asking: after 10 ms
-// the runtime would interrupt it with a signal, which costs more.
-const yieldEvery = 8 * time.Millisecond
+// hold sets the alarm anew if something was handled since it was set last. It
+// also yields then: after 10 ms the runtime would interrupt the goroutine with
+// a signal, which costs more. False means that the loop has nothing to do.
+func (l *Loop) hold() bool {
+	turns := l.turns.Load()
+	if l.group.cfg.Hold <= 0 || turns == l.held {
+		return false
+	}
+	l.held = turns
+	l.yield()
+	once := struct{ interval, value syscall.Timespec }{value: syscall.NsecToTimespec(int64(l.group.cfg.Hold))}
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_TIMERFD_SETTIME, uintptr(l.alarm), 0, uintptr(unsafe.Pointer(&once)), 0, 0, 0)
+	l.alarmed = errno == 0
+	return l.alarmed
+}
 
 // yield lets other goroutines run that are ready on this processor.
 func (l *Loop) yield() {
 	l.spawned.Store(false)
-	l.yielded = l.Now()
 	runtime.Gosched()
 }
 
-// poll asks the kernel for events, waiting for some milliseconds at most. The
-// runtime is not told, so that it does not take the processor away: with
-// syscall.Syscall every wait of a quarter of a millisecond would cost a change
-// of threads.
-func (l *Loop) poll(ms int) error {
+// poll waits for events, the alarm among them. The runtime is not told, so that
+// it does not take the processor away: with syscall.Syscall every wait of a
+// quarter of a millisecond would cost a change of threads. There is no time
+// limit, because the kernel would set its own timer at each wait.
+func (l *Loop) poll() error {
+	const forever = ^uintptr(0)
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.fd),
-		uintptr(unsafe.Pointer(&l.events)), maxEvents, uintptr(ms), 0, 0)
+		uintptr(unsafe.Pointer(&l.events)), maxEvents, forever, 0, 0)
 	return l.polled(int(n), errno)
 }
 
@@ -255,13 +285,6 @@ func (l *Loop) control(op, fd int, id, events uint32) error {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
 	return nil
-}
-
-// next gives the time of the loop's next timer.
-func (l *Loop) next() Time {
-	l.wheel.mu.Lock()
-	defer l.wheel.mu.Unlock()
-	return l.wheel.next()
 }
 
 func (l *Loop) arm(t *timer, at Time) {
