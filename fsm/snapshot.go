@@ -142,6 +142,9 @@ func (m *Machine) Restore(r io.Reader) error {
 	m.limitsMu.Lock()
 	m.requests, m.ledger = next.requests, next.ledger
 	m.limitsMu.Unlock()
+	for _, def := range m.defs {
+		m.touch(next.view, def.Kind)
+	}
 	m.publish(next.view, true)
 	return nil
 }
@@ -164,7 +167,7 @@ func readSnapshot(r io.Reader, defs []*Definition, byKind map[string]*Definition
 	if err := in.bytes(magic); err != nil || string(magic) != snapshotMagic {
 		return nil, fmt.Errorf("%w: it does not begin as one", ErrCorruptSnapshot)
 	}
-	out := &restored{view: &View{db: db, defs: byKind}, requests: newRequests(), ledger: limiter.NewLedger()}
+	out := &restored{view: &View{db: db, defs: byKind, versions: map[string]uint64{}}, requests: newRequests(), ledger: limiter.NewLedger()}
 	txn := db.Txn(true)
 	defer txn.Abort()
 	for count := uint64(0); ; count++ {
