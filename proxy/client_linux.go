@@ -46,6 +46,7 @@ type clientConn struct {
 
 	x     *h1 // the request in work; nil while nothing of one has come
 	state clientState
+	work  int // of this turn
 	// waiting says that it is counted as idle between two requests.
 	waiting bool
 }
@@ -101,10 +102,16 @@ func (c *clientConn) setWaiting(waiting bool) {
 	}
 }
 
-// Run implements evloop.Handler: it goes on as far as the sockets let it.
+// Run implements evloop.Handler: it goes on as far as the sockets let it, or up
+// to the end of its turn.
 func (c *clientConn) Run() {
 	defer c.recover()
+	c.work = 0
 	for c.step() {
+		if c.tired() {
+			c.task.Yield()
+			return
+		}
 	}
 }
 
@@ -208,6 +215,7 @@ func (c *clientConn) readHead() bool {
 			case n > 0:
 				c.setWaiting(false)
 				x.head, x.at = n, n
+				c.worked(headWork)
 				x.begin()
 				return true
 			}
@@ -317,11 +325,9 @@ func (c *clientConn) beginLingering() {
 // linger reads what nobody wants.
 func (c *clientConn) linger() bool {
 	var nowhere [4 << 10]byte
-	for rounds := 1; ; rounds++ {
-		if rounds == fairRounds {
-			c.task.Detach()
-		}
-		_, err := c.conn.Read(nowhere[:])
+	for !c.tired() {
+		n, err := c.conn.Read(nowhere[:])
+		c.worked(n)
 		switch {
 		case err == evloop.ErrAgain && !c.task.Expired():
 			return false
@@ -330,6 +336,7 @@ func (c *clientConn) linger() bool {
 			return false
 		}
 	}
+	return true
 }
 
 // replayedConn is a connection of which something was read already.

@@ -44,9 +44,6 @@ const (
 	// that both leave in one piece.
 	together    = 4 << 10
 	maxInterims = 8 // 1xx answers before the final one
-	// fairRounds is how many pieces of a body are moved before the loop is left
-	// to others: where both sides are fast, nothing else ends the moving.
-	fairRounds = 16
 )
 
 var downloads = sync.Pool{New: func() any { return new([downloadSize]byte) }}
@@ -92,6 +89,7 @@ func (x *h1) fill() error {
 	n, err := x.link.Read(d.buf[d.n:])
 	if n > 0 {
 		d.n += n
+		x.c.worked(n)
 		x.arrived(waitLinkRead)
 		return nil
 	}
@@ -226,10 +224,11 @@ func (x *h1) beginRelay() {
 	x.sendHead(length)
 }
 
-// relayBytes moves what can be moved of the body.
+// relayBytes moves what can be moved of the body in this turn, but one piece at
+// least: the request may have used the turn up.
 func (x *h1) relayBytes() (moved bool) {
 	d := &x.down
-	for rounds := 1; ; rounds++ {
+	for first := true; ; first = false {
 		// What has come already leaves together with the head.
 		if (d.at < d.n || d.emptyLeft()) && !d.ended && x.outAt == 0 && len(x.direct) == 0 {
 			moved = true
@@ -244,9 +243,6 @@ func (x *h1) relayBytes() (moved bool) {
 		if !x.flushOut() {
 			return moved
 		}
-		if rounds == fairRounds {
-			x.c.task.Detach()
-		}
 		switch {
 		case d.marked:
 			x.relayed()
@@ -256,8 +252,11 @@ func (x *h1) relayBytes() (moved bool) {
 			moved = true
 			continue
 		}
-		if d.at < d.n {
+		switch {
+		case d.at < d.n:
 			continue
+		case !first && x.c.tired():
+			return true
 		}
 		err := x.fill()
 		switch {

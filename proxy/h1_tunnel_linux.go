@@ -47,7 +47,7 @@ func (x *h1) beginTunnel() {
 	x.c.task.SetDeadline(x.c.task.Now().Add(x.outgoing.Timeouts.Read))
 }
 
-// pumpTunnel moves what can be moved both ways.
+// pumpTunnel moves what can be moved both ways in this turn.
 func (x *h1) pumpTunnel() bool {
 	c := x.c
 	if c.task.Expired() || c.conn.IsCut() {
@@ -77,10 +77,12 @@ func (x *h1) pumpTunnel() bool {
 	if sent+got > 0 {
 		c.task.SetDeadline(c.task.Now().Add(x.outgoing.Timeouts.Read))
 	}
-	return false
+	c.worked(int(sent + got))
+	return c.tired()
 }
 
-// move passes on what is there. It stops when one side has to be waited for.
+// move passes on what is there. It stops when one side has to be waited for, or
+// at the end of a turn.
 func (f *flow) move(to, from evloop.Stream) (moved int64, err error) {
 	defer f.release()
 	for {
@@ -103,6 +105,8 @@ func (f *flow) move(to, from evloop.Stream) (moved int64, err error) {
 		case f.ended:
 			f.closed = true
 			return moved, to.CloseWrite()
+		case moved >= int64(turnBytes):
+			return moved, nil
 		}
 		if f.buf == nil {
 			f.buf = downloads.Get().(*[downloadSize]byte)

@@ -74,14 +74,11 @@ func (u *upload) begin(q *upstream.Request) {
 	u.sent, u.broken, u.done = false, false, false
 }
 
-// pumpUp sends what can be sent of the request. True means that something
-// has moved.
+// pumpUp sends what can be sent of the request in this turn. True means that
+// something has moved.
 func (x *h1) pumpUp() (moved bool) {
 	u := &x.up
-	for rounds := 1; !u.done; rounds++ {
-		if rounds == fairRounds {
-			x.c.task.Detach()
-		}
+	for !u.done {
 		if u.at < len(u.pending) || len(u.whole) > 0 {
 			n, err := x.link.WriteBoth(u.pending[u.at:], u.whole)
 			if n > 0 {
@@ -107,6 +104,8 @@ func (x *h1) pumpUp() (moved bool) {
 		case !u.started:
 			x.wait(waitContinue, min(continueTimeout, x.outgoing.Timeouts.Read))
 			return moved
+		case moved && x.c.tired():
+			return true
 		case !x.takePiece():
 			return moved
 		}
@@ -158,6 +157,7 @@ func (x *h1) takePiece() bool {
 	}
 	n, err := x.outgoing.Body.Read(room)
 	ended := errors.Is(err, io.EOF)
+	x.c.worked(n)
 	if n > 0 || ended {
 		x.arrived(waitClientRead)
 	}
