@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -47,6 +48,8 @@ type clientConn struct {
 	x     *h1 // the request in work; nil while nothing of one has come
 	state clientState
 	work  int // of this turn
+	// heard is when a lingering client has said something last.
+	heard evloop.Time
 	// waiting says that it is counted as idle between two requests.
 	waiting bool
 }
@@ -318,8 +321,17 @@ func (c *clientConn) beginLingering() {
 		c.close()
 		return
 	}
-	c.state = connLingering
-	c.task.SetDeadline(c.task.Now().Add(lingering))
+	c.state, c.heard = connLingering, c.task.Now()
+	c.task.SetDeadline(c.heard.Add(c.front.engine.proxy.cfg.lingering))
+}
+
+// lingeringQuiet is how long a client says nothing of which a shutdown assumes
+// that it has the answer and has nothing more to say.
+const lingeringQuiet = 50 * time.Millisecond
+
+// lingers says whether the rest of the request may still come.
+func (c *clientConn) lingers() bool {
+	return !c.task.Expired() && !(c.front.engine.draining.Load() && c.task.Now().Sub(c.heard) > lingeringQuiet)
 }
 
 // linger reads what nobody wants.
@@ -329,12 +341,13 @@ func (c *clientConn) linger() bool {
 		n, err := c.conn.Read(nowhere[:])
 		c.worked(n)
 		switch {
-		case err == evloop.ErrAgain && !c.task.Expired():
+		case err == evloop.ErrAgain && c.lingers():
 			return false
 		case err != nil || c.task.Expired():
 			c.close()
 			return false
 		}
+		c.heard = c.task.Now()
 	}
 	return true
 }

@@ -24,8 +24,10 @@ type download struct {
 type downloadState struct {
 	// buf is filled up to n and read up to at. The head stays at its beginning
 	// up to the end of the exchange: fields lie in it.
-	buf      *[downloadSize]byte
-	head     int
+	buf  *[downloadSize]byte
+	head int
+	// spare takes the place of buf for the body if the head has left little room.
+	spare    *[downloadSize]byte
 	at, n    int
 	framing  http1.Framing
 	left     int64
@@ -62,6 +64,27 @@ func (d *download) release() {
 		downloads.Put(d.buf)
 		d.buf = nil
 	}
+	if d.spare != nil {
+		downloads.Put(d.spare)
+		d.spare = nil
+	}
+}
+
+// room is the buffer of the body, and where it begins in it.
+func (d *download) room() (*[downloadSize]byte, int) {
+	if d.spare != nil {
+		return d.spare, 0
+	}
+	return d.buf, d.head
+}
+
+// makeRoom gives the body a buffer of its own after a large head, or else each
+// piece of it would be as small as what is left.
+func (d *download) makeRoom() {
+	if d.head > downloadSize/2 {
+		d.spare = downloads.Get().(*[downloadSize]byte)
+		d.at, d.n = 0, copy(d.spare[:], d.buf[d.at:d.n])
+	}
 }
 
 // pumpDown moves what can be moved of the answer. True means that something has
@@ -83,10 +106,11 @@ func (x *h1) fill() error {
 		}
 		d.buf = downloads.Get().(*[downloadSize]byte)
 	}
+	buf, start := d.room()
 	if d.at == d.n {
-		d.at, d.n = d.head, d.head
+		d.at, d.n = start, start
 	}
-	n, err := x.link.Read(d.buf[d.n:])
+	n, err := x.link.Read(buf[d.n:])
 	if n > 0 {
 		d.n += n
 		x.c.worked(n)
@@ -221,6 +245,7 @@ func (x *h1) beginRelay() {
 	}
 	d.left = d.framing.Length
 	d.relaying = true
+	d.makeRoom()
 	x.sendHead(length)
 }
 
@@ -348,7 +373,8 @@ func (d *download) buffered() []byte {
 	if d.buf == nil {
 		return nil
 	}
-	return d.buf[d.at:d.n]
+	buf, _ := d.room()
+	return buf[d.at:d.n]
 }
 
 // frame adds a piece of the body to the output.

@@ -16,6 +16,8 @@ type flow struct {
 	pending []byte
 	// ended says that no more comes, closed that the other side knows.
 	ended, closed bool
+	// flushed says that something has left that TLS held.
+	flushed bool
 }
 
 // beginTunnel connects client and service after a switch of protocols, until
@@ -74,7 +76,8 @@ func (x *h1) pumpTunnel() bool {
 		x.end()
 		return true
 	}
-	if sent+got > 0 {
+	if sent+got > 0 || up.flushed || down.flushed {
+		up.flushed, down.flushed = false, false
 		c.task.SetDeadline(c.task.Now().Add(x.outgoing.Timeouts.Read))
 	}
 	c.worked(int(sent + got))
@@ -93,7 +96,9 @@ func (f *flow) move(to, from evloop.Stream) (moved int64, err error) {
 			f.pending = f.pending[n:]
 		}
 		if err == nil {
-			err = to.Flush()
+			var left int
+			left, err = to.Flush()
+			f.flushed = f.flushed || left > 0
 		}
 		switch {
 		case err == evloop.ErrAgain:

@@ -79,20 +79,12 @@ func (u *upload) begin(q *upstream.Request) {
 func (x *h1) pumpUp() (moved bool) {
 	u := &x.up
 	for !u.done {
-		if u.at < len(u.pending) || len(u.whole) > 0 {
-			n, err := x.link.WriteBoth(u.pending[u.at:], u.whole)
-			if n > 0 {
-				k := min(n, len(u.pending)-u.at)
-				u.at += k
-				u.whole = u.whole[n-k:]
-				u.sent, moved = true, true
-				x.arrived(waitLinkWrite)
-			}
-			if err != nil {
-				return x.linkBlocked(err) || moved
-			}
+		n, err := x.flushUp()
+		if n > 0 {
+			moved = true
+			x.arrived(waitLinkWrite)
 		}
-		if err := x.link.Flush(); err != nil {
+		if err != nil {
 			return x.linkBlocked(err) || moved
 		}
 		switch {
@@ -112,6 +104,30 @@ func (x *h1) pumpUp() (moved bool) {
 		moved = true
 	}
 	return moved
+}
+
+// flushUp sends what is pending, and says how much has moved.
+func (x *h1) flushUp() (moved int, err error) {
+	u := &x.up
+	for {
+		// What TLS holds goes first, so that its progress shows.
+		n, err := x.link.Flush()
+		moved += n
+		if err != nil || u.at == len(u.pending) && len(u.whole) == 0 {
+			return moved, err
+		}
+		n, err = x.link.WriteBoth(u.pending[u.at:], u.whole)
+		if n > 0 {
+			k := min(n, len(u.pending)-u.at)
+			u.at += k
+			u.whole = u.whole[n-k:]
+			u.sent = true
+			moved += n
+		}
+		if err != nil {
+			return moved, err
+		}
+	}
 }
 
 // linkBlocked deals with a connection that takes no more. True means that the
