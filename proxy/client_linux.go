@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -46,6 +47,9 @@ type clientConn struct {
 
 	x     *h1 // the request in work; nil while nothing of one has come
 	state clientState
+	work  int // of this turn
+	// heard is when a lingering client has said something last.
+	heard evloop.Time
 	// waiting says that it is counted as idle between two requests.
 	waiting bool
 }
@@ -101,10 +105,16 @@ func (c *clientConn) setWaiting(waiting bool) {
 	}
 }
 
-// Run implements evloop.Handler: it goes on as far as the sockets let it.
+// Run implements evloop.Handler: it goes on as far as the sockets let it, or up
+// to the end of its turn.
 func (c *clientConn) Run() {
 	defer c.recover()
+	c.work = 0
 	for c.step() {
+		if c.tired() {
+			c.task.Yield()
+			return
+		}
 	}
 }
 
@@ -208,6 +218,7 @@ func (c *clientConn) readHead() bool {
 			case n > 0:
 				c.setWaiting(false)
 				x.head, x.at = n, n
+				c.worked(headWork)
 				x.begin()
 				return true
 			}
@@ -310,26 +321,35 @@ func (c *clientConn) beginLingering() {
 		c.close()
 		return
 	}
-	c.state = connLingering
-	c.task.SetDeadline(c.task.Now().Add(lingering))
+	c.state, c.heard = connLingering, c.task.Now()
+	c.task.SetDeadline(c.heard.Add(c.front.engine.proxy.cfg.lingering))
+}
+
+// lingeringQuiet is how long a client says nothing of which a shutdown assumes
+// that it has the answer and has nothing more to say.
+const lingeringQuiet = 50 * time.Millisecond
+
+// lingers says whether the rest of the request may still come.
+func (c *clientConn) lingers() bool {
+	return !c.task.Expired() && !(c.front.engine.draining.Load() && c.task.Now().Sub(c.heard) > lingeringQuiet)
 }
 
 // linger reads what nobody wants.
 func (c *clientConn) linger() bool {
 	var nowhere [4 << 10]byte
-	for rounds := 1; ; rounds++ {
-		if rounds == fairRounds {
-			c.task.Detach()
-		}
-		_, err := c.conn.Read(nowhere[:])
+	for !c.tired() {
+		n, err := c.conn.Read(nowhere[:])
+		c.worked(n)
 		switch {
-		case err == evloop.ErrAgain && !c.task.Expired():
+		case err == evloop.ErrAgain && c.lingers():
 			return false
 		case err != nil || c.task.Expired():
 			c.close()
 			return false
 		}
+		c.heard = c.task.Now()
 	}
+	return true
 }
 
 // replayedConn is a connection of which something was read already.

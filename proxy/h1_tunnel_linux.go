@@ -16,6 +16,8 @@ type flow struct {
 	pending []byte
 	// ended says that no more comes, closed that the other side knows.
 	ended, closed bool
+	// flushed says that something has left that TLS held.
+	flushed bool
 }
 
 // beginTunnel connects client and service after a switch of protocols, until
@@ -47,7 +49,7 @@ func (x *h1) beginTunnel() {
 	x.c.task.SetDeadline(x.c.task.Now().Add(x.outgoing.Timeouts.Read))
 }
 
-// pumpTunnel moves what can be moved both ways.
+// pumpTunnel moves what can be moved both ways in this turn.
 func (x *h1) pumpTunnel() bool {
 	c := x.c
 	if c.task.Expired() || c.conn.IsCut() {
@@ -74,13 +76,16 @@ func (x *h1) pumpTunnel() bool {
 		x.end()
 		return true
 	}
-	if sent+got > 0 {
+	if sent+got > 0 || up.flushed || down.flushed {
+		up.flushed, down.flushed = false, false
 		c.task.SetDeadline(c.task.Now().Add(x.outgoing.Timeouts.Read))
 	}
-	return false
+	c.worked(int(sent + got))
+	return c.tired()
 }
 
-// move passes on what is there. It stops when one side has to be waited for.
+// move passes on what is there. It stops when one side has to be waited for, or
+// at the end of a turn.
 func (f *flow) move(to, from evloop.Stream) (moved int64, err error) {
 	defer f.release()
 	for {
@@ -91,7 +96,9 @@ func (f *flow) move(to, from evloop.Stream) (moved int64, err error) {
 			f.pending = f.pending[n:]
 		}
 		if err == nil {
-			err = to.Flush()
+			var left int
+			left, err = to.Flush()
+			f.flushed = f.flushed || left > 0
 		}
 		switch {
 		case err == evloop.ErrAgain:
@@ -103,6 +110,8 @@ func (f *flow) move(to, from evloop.Stream) (moved int64, err error) {
 		case f.ended:
 			f.closed = true
 			return moved, to.CloseWrite()
+		case moved >= int64(turnBytes):
+			return moved, nil
 		}
 		if f.buf == nil {
 			f.buf = downloads.Get().(*[downloadSize]byte)

@@ -15,7 +15,6 @@ const (
 	hungUp // the peer has closed its direction, or all of it
 	broken
 	cut
-	fresh // Ended was not called yet
 )
 
 // Conn is a non-blocking socket in a loop. Its methods but Cut belong to the
@@ -46,7 +45,7 @@ func (c *Conn) Bind(fd int, t *Task) error { return c.bind(fd, t, edges) }
 
 func (c *Conn) bind(fd int, t *Task, events uint32) error {
 	c.fd, c.loop, c.id = fd, t.loop, ids.Add(1)
-	c.ready.Store(readable | writable | fresh) // to be tried
+	c.ready.Store(readable | writable) // to be tried
 	c.task.Store(t)
 	// From here on the connection may be in use elsewhere: nothing of it is
 	// looked at any more.
@@ -159,19 +158,21 @@ func (c *Conn) Readable() bool { return c.ready.Load()&(readable|cut) != 0 }
 // for concurrent use.
 func (c *Conn) HungUp() bool { return c.ready.Load()&(hungUp|cut) != 0 }
 
-// Ended is HungUp, but asks the kernel the first time. An end that comes in one
-// segment with data is told of a moment after the data where it is read before
-// its event, or just while the event is made. For the owner.
+// Ended is HungUp, but asks the kernel where it is not known. An end that comes
+// in one segment with data is told of a moment after the data where it is read
+// before its event, or just while the event is made. For the owner.
 func (c *Conn) Ended() bool {
-	ready := c.ready.Load()
-	if ready&fresh == 0 || ready&(hungUp|cut) != 0 {
-		return ready&(hungUp|cut) != 0
+	if c.HungUp() {
+		return true
 	}
-	c.ready.And(^fresh)
 	var b [1]byte
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&b[0])), 1,
 		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
-	return errno == 0 && n == 0
+	if errno != 0 || n > 0 {
+		return false
+	}
+	c.ready.Or(hungUp | readable)
+	return true
 }
 
 // Broken says whether the connection is known to be over in both directions: it

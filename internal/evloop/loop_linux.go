@@ -30,11 +30,15 @@ type Loop struct {
 	// spawned says that a goroutine was made ready on this processor, which
 	// should not wait for the loop to give it up.
 	spawned atomic.Bool
+	// returned is a stack of tasks that have yielded elsewhere.
+	returned atomic.Pointer[Task]
 
 	// The rest belongs to the leader.
 	events  [maxEvents]syscall.EpollEvent
 	at, n   int
 	expired []*Task
+	ready   readyList // tasks that have yielded
+	due     bool      // the first of them runs after the events
 	wheel   wheel
 	alarmed bool   // the alarm is set
 	held    uint64 // turns when it was set
@@ -106,6 +110,9 @@ func (l *Loop) run(term uint32) {
 	free := uint64(term) << 1
 	for {
 		if l.at == l.n {
+			if !l.runDue(term, free) {
+				return
+			}
 			if err := l.wait(); err != nil {
 				if !l.group.closed.Load() && l.group.cfg.Failed != nil {
 					l.group.cfg.Failed(err)
@@ -143,8 +150,15 @@ func (l *Loop) run(term uint32) {
 func (l *Loop) handle(t *Task, term uint32, free uint64) bool {
 	l.lead.Store(free | 1)
 	l.turns.Add(1)
-	t.runInline(term)
-	return l.lead.CompareAndSwap(free|1, free)
+	yielded := t.runInline(term)
+	leads := l.lead.CompareAndSwap(free|1, free)
+	switch {
+	case yielded && leads:
+		l.ready.push(t)
+	case yielded: // the queue is another's
+		l.giveBack(t)
+	}
+	return leads
 }
 
 // expire runs the tasks whose deadlines have passed.
@@ -194,15 +208,24 @@ func (l *Loop) wait() error {
 	if l.group.closed.Load() {
 		return ErrClosed
 	}
-	if l.spawned.Load() {
+	l.takeBack()
+	l.due = l.ready.first != nil
+	spawned := l.spawned.Load()
+	holds := !spawned && (l.alarmed || l.hold())
+	if spawned || l.due && !holds {
 		l.yield()
-		return l.sleep()
 	}
-	if !l.alarmed && !l.hold() {
-		return l.sleep()
+	switch {
+	case l.due:
+		return l.poll(0)
+	case holds:
+		return l.poll(forever)
 	}
-	return l.poll()
+	return l.sleep()
 }
+
+// forever is a wait without a time limit.
+const forever = ^uintptr(0)
 
 // hold sets the alarm anew if something was handled since it was set last. It
 // also yields then: after 10 ms the runtime would interrupt the goroutine with
@@ -229,11 +252,11 @@ func (l *Loop) yield() {
 // poll waits for events, the alarm among them. The runtime is not told, so that
 // it does not take the processor away: with syscall.Syscall every wait of a
 // quarter of a millisecond would cost a change of threads. There is no time
-// limit, because the kernel would set its own timer at each wait.
-func (l *Loop) poll() error {
-	const forever = ^uintptr(0)
+// limit, because the kernel would set its own timer at each wait; or a limit of
+// 0, which only looks.
+func (l *Loop) poll(limit uintptr) error {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.fd),
-		uintptr(unsafe.Pointer(&l.events)), maxEvents, forever, 0, 0)
+		uintptr(unsafe.Pointer(&l.events)), maxEvents, limit, 0, 0)
 	return l.polled(int(n), errno)
 }
 

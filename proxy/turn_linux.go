@@ -1,0 +1,17 @@
+package proxy
+
+// A connection's turn on its loop ends after so much work, though its sockets
+// would let it go on: others have theirs first (evloop.Task.Yield). Where both
+// sides are fast, nothing else ends the moving. A turn of more than one full
+// buffer makes others wait longer and moves no more (BenchmarkBesideBulk).
+const turnBytes = 64 << 10
+
+// headWork is what the way of a request through the proxy counts as, besides its
+// bytes.
+const headWork = 8 << 10
+
+// worked counts what a turn has done, in bytes read.
+func (c *clientConn) worked(n int) { c.work += n }
+
+// tired says that the turn has lasted long enough.
+func (c *clientConn) tired() bool { return c.work >= turnBytes }
