@@ -74,7 +74,6 @@ func (b *requestBody) held() []byte {
 	body := x.in[x.at : x.at+int(b.left)]
 	x.at += int(b.left)
 	b.read, b.left, b.ended = b.left, 0, true
-	x.requestRead()
 	return body
 }
 
@@ -130,9 +129,6 @@ func (b *requestBody) piece(p []byte) (int, error) {
 		b.ended = b.left == 0
 	}
 	b.read += int64(n)
-	if b.ended {
-		b.x.requestRead()
-	}
 	switch limit := b.x.proxy.cfg.MaxBodyBytes; {
 	case limit > 0 && b.read > limit:
 		b.failure = errBodyTooLarge

@@ -157,10 +157,8 @@ func (x *h1) begin() {
 	}
 	x.c.requests++
 	x.keepAlive = x.req.KeepAlive() && !x.c.front.engine.draining.Load() && x.c.requests < x.proxy.cfg.KeepaliveRequests
+	x.halfClosed = x.c.conn.Ended()
 	x.body.begin(framing)
-	if x.body.done() {
-		x.requestRead()
-	}
 	if x.body.present() {
 		x.Request.Body, x.Request.ContentLength = &x.body, framing.Length
 	}
@@ -176,9 +174,6 @@ func (x *h1) begin() {
 	x.exchange.answer()
 	x.c.state = connAnswer
 }
-
-// requestRead is the end of the request, as far as the client is concerned.
-func (x *h1) requestRead() { x.halfClosed = x.c.conn.Ended() }
 
 // refusal is the status for what is no HTTP.
 func refusal(err error) int {

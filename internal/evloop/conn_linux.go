@@ -15,6 +15,7 @@ const (
 	hungUp // the peer has closed its direction, or all of it
 	broken
 	cut
+	fresh // Ended was not called yet
 )
 
 // Conn is a non-blocking socket in a loop. Its methods but Cut belong to the
@@ -45,7 +46,7 @@ func (c *Conn) Bind(fd int, t *Task) error { return c.bind(fd, t, edges) }
 
 func (c *Conn) bind(fd int, t *Task, events uint32) error {
 	c.fd, c.loop, c.id = fd, t.loop, ids.Add(1)
-	c.ready.Store(readable | writable) // to be tried
+	c.ready.Store(readable | writable | fresh) // to be tried
 	c.task.Store(t)
 	// From here on the connection may be in use elsewhere: nothing of it is
 	// looked at any more.
@@ -158,13 +159,17 @@ func (c *Conn) Readable() bool { return c.ready.Load()&(readable|cut) != 0 }
 // for concurrent use.
 func (c *Conn) HungUp() bool { return c.ready.Load()&(hungUp|cut) != 0 }
 
-// Ended is HungUp, but asks the kernel where it is not known. An end that comes
-// in one segment with data is told of a moment after the data where it is read
-// before its event, or just while the event is made. For the owner.
+// Ended is HungUp, but asks the kernel the first time. An end that comes in one
+// segment with data is told of a moment after the data where it is read before
+// its event, or just while the event is made. For the owner.
 func (c *Conn) Ended() bool {
 	if c.HungUp() {
 		return true
 	}
+	if c.ready.Load()&fresh == 0 {
+		return false
+	}
+	c.ready.And(^fresh)
 	var b [1]byte
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&b[0])), 1,
 		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
