@@ -3,21 +3,30 @@ package router
 import (
 	"hash/maphash"
 	"slices"
+	"strings"
 )
 
-// table finds nodes by text. What it was before a change is shared with those
-// who hold a copy of it: a change copies the list of buckets, which is short,
-// and one bucket. Go's maps would have to be copied whole.
+// table finds nodes by the text they begin with. What it was before a change is
+// shared with those who hold a copy of it: a change copies the list of buckets,
+// which is short, and one bucket. Go's maps would have to be copied whole.
 type table struct {
+	width   int      // how many bytes of a node's text are its key; 0: all
 	buckets [][]edge // a power of two of them; a bucket never changes
 	count   int
 	owner   generation // may change buckets in place
 }
 
+// edge leaves the key to the node, which has to be looked at anyway.
 type edge struct {
 	hash uint64
-	key  string
 	node *node
+}
+
+func (t *table) key(n *node) string {
+	if t.width == 0 {
+		return n.text
+	}
+	return n.text[:t.width]
 }
 
 // generation numbers what a Builder made since its last Build. Only what is of
@@ -34,21 +43,13 @@ var hashSeed = maphash.MakeSeed()
 
 // get gives the node of a key, or nil.
 func (t *table) get(key string) *node {
-	switch len(t.buckets) {
-	case 0:
-		return nil
-	case 1: // a few comparisons cost less than a hash
-		for i := range t.buckets[0] {
-			if e := &t.buckets[0][i]; e.key == key {
-				return e.node
-			}
-		}
+	if t.count == 0 {
 		return nil
 	}
 	hash := maphash.String(hashSeed, key)
-	bucket := t.buckets[hash&uint64(len(t.buckets)-1)]
+	bucket := *t.bucket(hash)
 	for i := range bucket {
-		if e := &bucket[i]; e.hash == hash && e.key == key {
+		if e := &bucket[i]; e.hash == hash && t.key(e.node) == key {
 			return e.node
 		}
 	}
@@ -57,36 +58,60 @@ func (t *table) get(key string) *node {
 
 // getBytes is get for a key that is not worth a string.
 func (t *table) getBytes(key []byte) *node {
-	if len(t.buckets) == 0 {
+	if t.count == 0 {
 		return nil
 	}
 	hash := maphash.Bytes(hashSeed, key)
-	bucket := t.buckets[hash&uint64(len(t.buckets)-1)]
+	bucket := *t.bucket(hash)
 	for i := range bucket {
-		if e := &bucket[i]; e.hash == hash && e.key == string(key) {
+		if e := &bucket[i]; e.hash == hash && t.key(e.node) == string(key) {
 			return e.node
 		}
 	}
 	return nil
 }
 
-// all walks the edges in no particular order.
-func (t *table) all(yield func(edge) bool) {
+// next gives the node whose whole text path begins with, or nil.
+func (t *table) next(path string) *node {
+	if len(path) < t.width {
+		return nil
+	}
+	if len(t.buckets) == 1 { // a few comparisons cost less than a hash
+		for i := range t.buckets[0] {
+			if n := t.buckets[0][i].node; strings.HasPrefix(path, n.text) {
+				return n
+			}
+		}
+		return nil
+	}
+	hash := maphash.String(hashSeed, path[:t.width])
+	bucket := *t.bucket(hash)
+	for i := range bucket {
+		if e := &bucket[i]; e.hash == hash && strings.HasPrefix(path, e.node.text) {
+			return e.node
+		}
+	}
+	return nil
+}
+
+// all walks the nodes in no particular order.
+func (t *table) all(yield func(*node) bool) {
 	for _, bucket := range t.buckets {
 		for _, e := range bucket {
-			if !yield(e) {
+			if !yield(e.node) {
 				return
 			}
 		}
 	}
 }
 
-// set files a node under a key, in the place of one that is there.
-func (t *table) set(now generation, key string, n *node) {
+// set files a node under its key, in the place of one that is there.
+func (t *table) set(now generation, n *node) {
 	t.own(now)
-	added := edge{maphash.String(hashSeed, key), key, n}
+	key := t.key(n)
+	added := edge{maphash.String(hashSeed, key), n}
 	bucket := t.bucket(added.hash)
-	if i := find(*bucket, key); i >= 0 {
+	if i := t.find(*bucket, key); i >= 0 {
 		if (*bucket)[i].node != n {
 			*bucket = slices.Clone(*bucket)
 			(*bucket)[i] = added
@@ -107,7 +132,7 @@ func (t *table) delete(now generation, key string) {
 	}
 	t.own(now)
 	bucket := t.bucket(maphash.String(hashSeed, key))
-	i := find(*bucket, key)
+	i := t.find(*bucket, key)
 	if i < 0 {
 		return
 	}
@@ -130,14 +155,16 @@ func (t *table) own(now generation) {
 func (t *table) bucket(hash uint64) *[]edge { return &t.buckets[hash&uint64(len(t.buckets)-1)] }
 
 func (t *table) resize(size int) {
-	old := *t
+	old := t.buckets
 	t.buckets = make([][]edge, size)
-	for e := range old.all {
-		b := t.bucket(e.hash)
-		*b = append(*b, e)
+	for _, bucket := range old {
+		for _, e := range bucket {
+			b := t.bucket(e.hash)
+			*b = append(*b, e)
+		}
 	}
 }
 
-func find(bucket []edge, key string) int {
-	return slices.IndexFunc(bucket, func(e edge) bool { return e.key == key })
+func (t *table) find(bucket []edge, key string) int {
+	return slices.IndexFunc(bucket, func(e edge) bool { return t.key(e.node) == key })
 }
