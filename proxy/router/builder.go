@@ -122,10 +122,11 @@ func (b *Builder) unfile(e *entry) {
 	for i := range e.hosts {
 		host := &e.hosts[i]
 		hosts := b.hosts(host.wildcard)
-		if root := b.unfileUnder(hosts.get(host.text), e); root != nil {
+		before := hosts.get(host.text)
+		if root := b.unfileUnder(before, e); root != nil {
 			hosts.set(b.editor.now, root)
-		} else {
-			hosts.delete(b.editor.now, host.text)
+		} else if before != nil {
+			hosts.delete(b.editor.now, before)
 		}
 	}
 }

@@ -220,8 +220,8 @@ func TestBuilderWithManyRoutes(t *testing.T) {
 	}
 	w.checkOld(t)
 	last := w.built[len(w.built)-1].router
-	if size := len(last.exact.buckets) + len(last.anyHost.children.buckets); size > 4 {
-		t.Errorf("%d buckets for a single route", size)
+	if size := len(last.exact.segments) + len(last.anyHost.children.segments); size > 2 {
+		t.Errorf("%d segments for a single route", size)
 	}
 }
 

@@ -72,7 +72,7 @@ func (ed *editor) renamed(n *node, text string) *node {
 func (ed *editor) ownChildren(n *node) *table {
 	if n.children.owner != ed.now {
 		children := *n.children
-		n.children = &children // copies its buckets before the first change
+		n.children = &children // copies its segments before the first change
 	}
 	return n.children
 }
@@ -168,7 +168,7 @@ func (ed *editor) removeBelow(n *node, prefix string, e *entry) *node {
 		return n
 	}
 	children := ed.ownChildren(n)
-	key := children.key(child)
+	before := child
 	child = ed.removeBelow(child, prefix[len(child.text):], e)
 	switch {
 	case len(child.candidates) > 0 || child.children != nil && child.children.count > 1:
@@ -176,7 +176,7 @@ func (ed *editor) removeBelow(n *node, prefix string, e *entry) *node {
 	case child.children != nil:
 		children.set(ed.now, ed.join(child))
 	default:
-		children.delete(ed.now, key)
+		children.delete(ed.now, before)
 	}
 	if children.count == 0 {
 		n.children = nil
