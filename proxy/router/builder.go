@@ -85,19 +85,22 @@ func (b *Builder) file(e *entry) {
 		plain: len(e.methods)+len(e.snis)+len(e.headers) == 0 && !e.priority.regex,
 	}
 	if len(e.hosts) == 0 {
-		b.index.anyHost = b.fileUnder(b.index.anyHost, c)
+		b.index.anyHost = b.fileUnder(b.index.anyHost, "", c)
 	}
 	for i := range e.hosts {
 		host := &e.hosts[i]
 		c.port = host.port
 		hosts := b.hosts(host.wildcard)
-		hosts.set(b.editor.now, host.text, b.fileUnder(hosts.get(host.text), c))
+		hosts.set(b.editor.now, b.fileUnder(hosts.get(host.text), host.text, c))
 	}
 }
 
 // fileUnder files c under every path of its entry. An entry without paths
-// matches all of them, which is the empty prefix.
-func (b *Builder) fileUnder(root *node, c candidate) *node {
+// matches all of them, which is the empty prefix. root may be nil.
+func (b *Builder) fileUnder(root *node, host string, c candidate) *node {
+	if root == nil {
+		root = &node{text: host, owner: b.editor.now}
+	}
 	if len(c.entry.paths) == 0 {
 		return b.editor.insert(root, "", c)
 	}
@@ -119,10 +122,11 @@ func (b *Builder) unfile(e *entry) {
 	for i := range e.hosts {
 		host := &e.hosts[i]
 		hosts := b.hosts(host.wildcard)
-		if root := b.unfileUnder(hosts.get(host.text), e); root != nil {
-			hosts.set(b.editor.now, host.text, root)
-		} else {
-			hosts.delete(b.editor.now, host.text)
+		before := hosts.get(host.text)
+		if root := b.unfileUnder(before, e); root != nil {
+			hosts.set(b.editor.now, root)
+		} else if before != nil {
+			hosts.delete(b.editor.now, before)
 		}
 	}
 }

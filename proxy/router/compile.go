@@ -50,7 +50,7 @@ func isRegex(path string) bool { return strings.HasPrefix(path, "~") }
 
 // compileRoute returns one entry for each group of paths, or just one.
 func compileRoute(route *Route) ([]*entry, error) {
-	base := &entry{route: route, methods: route.Methods}
+	base := entry{route: route, methods: route.Methods}
 	var err error
 	if base.hosts, err = compileAll(route.Hosts, newHostPattern); err != nil {
 		return nil, err
@@ -67,11 +67,12 @@ func compileRoute(route *Route) ([]*entry, error) {
 		if base.priority.fields == 0 {
 			return nil, ErrNoField
 		}
-		return []*entry{base}, nil
+		only := base // base itself stays on the stack
+		return []*entry{&only}, nil
 	}
 	entries := make([]*entry, 0, len(groups))
 	for _, paths := range groups {
-		part := *base
+		part := base
 		e := &part
 		e.priority = newPriority(route, paths)
 		if e.paths, err = compileAll(paths, newPathPattern); err != nil {

@@ -67,8 +67,8 @@ func (r *Router) entries() []*entry {
 	}
 	r.anyHost.all(collect)
 	for _, hosts := range []*table{&r.exact, &r.suffix, &r.prefix} {
-		for e := range hosts.all {
-			e.node.all(collect)
+		for root := range hosts.all {
+			root.all(collect)
 		}
 	}
 	return slices.SortedFunc(maps.Keys(found), (*entry).compare)

@@ -95,8 +95,8 @@ func (s *search) try(root *node) {
 // descend tries the nodes on the way of path, the farthest first: there the
 // longer prefixes are, which mostly win and spare a look at the others.
 func (s *search) descend(n *node, path string) {
-	if child, rest := n.next(path); child != nil {
-		s.descend(child, rest)
+	if child := n.next(path); child != nil {
+		s.descend(child, path[len(child.text):])
 	}
 	for i := range n.candidates {
 		c := &n.candidates[i]

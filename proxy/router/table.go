@@ -3,52 +3,59 @@ package router
 import (
 	"hash/maphash"
 	"slices"
+	"strings"
 )
 
-// table finds nodes by text. What it was before a change is shared with those
-// who hold a copy of it: a change copies the list of buckets, which is short,
-// and one bucket. Go's maps would have to be copied whole.
+// table finds nodes by the text they begin with. What it was before a change is
+// shared with those who hold a copy of it: a change copies one segment and the
+// list of segments, both short. Go's maps would have to be copied whole.
 type table struct {
-	buckets [][]edge // a power of two of them; a bucket never changes
-	count   int
-	owner   generation // may change buckets in place
+	width    int        // how many bytes of a node's text are its key; 0: all
+	segments []*segment // a power of two of them
+	count    int
+	owner    generation // may change the list of segments in place
 }
 
+// segment is a hash table with linear probing.
+type segment struct {
+	slots []edge // a power of two of them, a quarter free at least
+	count int
+	owner generation // may change the segment in place
+}
+
+// edge leaves the key to the node, which has to be looked at anyway.
 type edge struct {
 	hash uint64
-	key  string
-	node *node
+	node *node // nil in a free slot
+}
+
+func (t *table) key(n *node) string {
+	if t.width == 0 {
+		return n.text
+	}
+	return n.text[:t.width]
 }
 
 // generation numbers what a Builder made since its last Build. Only what is of
 // the current one may be changed in place: no Router has it yet.
 type generation uint64
 
-// A table is kept between these numbers of edges a bucket, on average.
+// A table is kept between these numbers of edges a segment, on average.
 const (
-	minPerBucket = 1
-	maxPerBucket = 4
+	minPerSegment = 16
+	maxPerSegment = 64
 )
 
 var hashSeed = maphash.MakeSeed()
 
 // get gives the node of a key, or nil.
 func (t *table) get(key string) *node {
-	switch len(t.buckets) {
-	case 0:
-		return nil
-	case 1: // a few comparisons cost less than a hash
-		for i := range t.buckets[0] {
-			if e := &t.buckets[0][i]; e.key == key {
-				return e.node
-			}
-		}
+	if t.count == 0 {
 		return nil
 	}
 	hash := maphash.String(hashSeed, key)
-	bucket := t.buckets[hash&uint64(len(t.buckets)-1)]
-	for i := range bucket {
-		if e := &bucket[i]; e.hash == hash && e.key == key {
+	for e := range t.segment(hash).probe(hash) {
+		if t.key(e.node) == key {
 			return e.node
 		}
 	}
@@ -57,87 +64,159 @@ func (t *table) get(key string) *node {
 
 // getBytes is get for a key that is not worth a string.
 func (t *table) getBytes(key []byte) *node {
-	if len(t.buckets) == 0 {
+	if t.count == 0 {
 		return nil
 	}
 	hash := maphash.Bytes(hashSeed, key)
-	bucket := t.buckets[hash&uint64(len(t.buckets)-1)]
-	for i := range bucket {
-		if e := &bucket[i]; e.hash == hash && e.key == string(key) {
+	for e := range t.segment(hash).probe(hash) {
+		if t.key(e.node) == string(key) {
 			return e.node
 		}
 	}
 	return nil
 }
 
-// all walks the edges in no particular order.
-func (t *table) all(yield func(edge) bool) {
-	for _, bucket := range t.buckets {
-		for _, e := range bucket {
-			if !yield(e) {
+// next gives the node whose whole text path begins with, or nil.
+func (t *table) next(path string) *node {
+	if len(path) < t.width || t.count == 0 {
+		return nil
+	}
+	hash := maphash.String(hashSeed, path[:t.width])
+	for e := range t.segment(hash).probe(hash) {
+		if strings.HasPrefix(path, e.node.text) {
+			return e.node
+		}
+	}
+	return nil
+}
+
+func (t *table) segment(hash uint64) *segment { return t.segments[hash&uint64(len(t.segments)-1)] }
+
+// probe walks the edges with a hash, of which there is hardly ever more than
+// one.
+func (s *segment) probe(hash uint64) func(func(*edge) bool) {
+	return func(yield func(*edge) bool) {
+		mask := uint64(len(s.slots) - 1)
+		for i := hash >> 32 & mask; s.slots[i].node != nil; i = (i + 1) & mask {
+			if e := &s.slots[i]; e.hash == hash && !yield(e) {
 				return
 			}
 		}
 	}
 }
 
-// set files a node under a key, in the place of one that is there.
-func (t *table) set(now generation, key string, n *node) {
-	t.own(now)
-	added := edge{maphash.String(hashSeed, key), key, n}
-	bucket := t.bucket(added.hash)
-	if i := find(*bucket, key); i >= 0 {
-		if (*bucket)[i].node != n {
-			*bucket = slices.Clone(*bucket)
-			(*bucket)[i] = added
+// all walks the nodes in no particular order.
+func (t *table) all(yield func(*node) bool) {
+	for _, s := range t.segments {
+		for _, e := range s.slots {
+			if e.node != nil && !yield(e.node) {
+				return
+			}
+		}
+	}
+}
+
+// set files a node under its key, in the place of one that is there.
+func (t *table) set(now generation, n *node) {
+	key := t.key(n)
+	hash := maphash.String(hashSeed, key)
+	if len(t.segments) == 0 {
+		t.segments, t.owner = []*segment{newSegment(now, 1)}, now
+	}
+	for e := range t.segment(hash).probe(hash) {
+		if t.key(e.node) != key {
+			continue
+		}
+		if e.node != n {
+			t.change(now, hash, e.node, n)
 		}
 		return
 	}
-	*bucket = append(slices.Clip(*bucket), added)
+	t.own(now, hash).add(edge{hash, n})
 	t.count++
-	if t.count > maxPerBucket*len(t.buckets) {
-		t.resize(2 * len(t.buckets))
+	if t.count > maxPerSegment*len(t.segments) {
+		t.resize(now, 2*len(t.segments))
 	}
 }
 
-// delete forgets a key, if it is there.
-func (t *table) delete(now generation, key string) {
-	if t.count == 0 {
-		return
-	}
-	t.own(now)
-	bucket := t.bucket(maphash.String(hashSeed, key))
-	i := find(*bucket, key)
-	if i < 0 {
-		return
-	}
-	*bucket = slices.Delete(slices.Clone(*bucket), i, i+1)
-	t.count--
-	if len(t.buckets) > 1 && t.count < minPerBucket*len(t.buckets) {
-		t.resize(len(t.buckets) / 2)
+// change puts another node into the place of one.
+func (t *table) change(now generation, hash uint64, from, to *node) {
+	for e := range t.own(now, hash).probe(hash) {
+		if e.node == from {
+			e.node = to
+			return
+		}
 	}
 }
 
-func (t *table) own(now generation) {
-	if len(t.buckets) == 0 {
-		t.buckets = make([][]edge, 1)
-	} else if t.owner != now {
-		t.buckets = slices.Clone(t.buckets)
+// delete forgets a node, if it is there.
+func (t *table) delete(now generation, n *node) {
+	old := *t.own(now, maphash.String(hashSeed, t.key(n)))
+	s := newSegment(now, old.count)
+	for _, e := range old.slots {
+		if e.node != nil && e.node != n {
+			s.add(e)
+		}
 	}
-	t.owner = now
-}
-
-func (t *table) bucket(hash uint64) *[]edge { return &t.buckets[hash&uint64(len(t.buckets)-1)] }
-
-func (t *table) resize(size int) {
-	old := *t
-	t.buckets = make([][]edge, size)
-	for e := range old.all {
-		b := t.bucket(e.hash)
-		*b = append(*b, e)
+	*t.own(now, maphash.String(hashSeed, t.key(n))) = *s
+	t.count -= old.count - s.count
+	if len(t.segments) > 1 && t.count < minPerSegment*len(t.segments) {
+		t.resize(now, len(t.segments)/2)
 	}
 }
 
-func find(bucket []edge, key string) int {
-	return slices.IndexFunc(bucket, func(e edge) bool { return e.key == key })
+// own gives the segment of a hash, to be changed.
+func (t *table) own(now generation, hash uint64) *segment {
+	if t.owner != now {
+		t.segments, t.owner = slices.Clone(t.segments), now
+	}
+	at := &t.segments[hash&uint64(len(t.segments)-1)]
+	if (*at).owner != now {
+		*at = &segment{slots: slices.Clone((*at).slots), count: (*at).count, owner: now}
+	}
+	return *at
+}
+
+func (t *table) resize(now generation, size int) {
+	old := t.segments
+	t.segments = make([]*segment, size)
+	for i := range t.segments {
+		t.segments[i] = newSegment(now, t.count/size)
+	}
+	for _, s := range old {
+		for _, e := range s.slots {
+			if e.node != nil {
+				t.segment(e.hash).add(e)
+			}
+		}
+	}
+}
+
+// newSegment makes a segment with room for some edges.
+func newSegment(now generation, room int) *segment {
+	slots := 2
+	for slots*3/4 < room {
+		slots *= 2
+	}
+	return &segment{slots: make([]edge, slots), owner: now}
+}
+
+// add files an edge whose key is not there.
+func (s *segment) add(e edge) {
+	if s.count+1 > len(s.slots)*3/4 {
+		larger := newSegment(s.owner, 2*s.count)
+		for _, old := range s.slots {
+			if old.node != nil {
+				larger.add(old)
+			}
+		}
+		*s = *larger
+	}
+	mask := uint64(len(s.slots) - 1)
+	i := e.hash >> 32 & mask
+	for s.slots[i].node != nil {
+		i = (i + 1) & mask
+	}
+	s.slots[i] = e
+	s.count++
 }

@@ -1,9 +1,6 @@
 package router
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // candidate is an entry filed under one of its hosts and one of its paths. What
 // is left to check is the port, methods, snis, headers and the regular
@@ -24,21 +21,21 @@ func (c *candidate) before(d *candidate) bool {
 	return c.entry.compare(d.entry) < 0
 }
 
-// node is a node of a compressed trie over path prefixes. An edge is a key of
-// width bytes and then the child's label. The width is at most the distance to
-// the nearest prefix further down, and just that where prefixes have only been
-// added; so a level is one look-up however many routes there are:
-// "/service-0001" to "/service-5000" are one level.
+// node is a node of a compressed trie over path prefixes. Its text is what a
+// path goes on with after its parent's; a root has a host there, or nothing. The
+// first bytes of it, as many as the width of the parent's table, are its key.
+// That width is at most the distance to the nearest prefix further down, and
+// just that where prefixes have only been added; so a level is one look-up
+// however many routes there are: "/service-0001" to "/service-5000" are one
+// level.
 //
-// A node without candidates has two children at least, unless it is the root,
-// which has no label.
+// A node without candidates has two children at least, unless it is a root.
+// All that a match needs of a node is in one cache line.
 type node struct {
-	label      string
-	width      int // meaningless without children
-	children   table
+	text       string
+	children   *table      // nil without
 	candidates []candidate // in order of priority
 	owner      generation  // may change the node in place
-	listOwner  generation  // may change candidates in place
 }
 
 // editor changes tries. What is of an earlier generation is copied first, so
@@ -54,81 +51,99 @@ func (ed *editor) own(n *node) *node {
 	}
 	own := *n
 	own.owner = ed.now
+	own.candidates = slices.Clip(n.candidates) // so that an append copies them
 	return &own
 }
 
-// insert gives the trie n with a candidate under a prefix; n may be nil.
-func (ed *editor) insert(n *node, prefix string, c candidate) *node {
-	if n == nil {
-		n = &node{owner: ed.now}
+// renamed gives a copy of n, which is not used any more, with another text. A text
+// never changes in place, since tables look for their nodes by it.
+func (ed *editor) renamed(n *node, text string) *node {
+	next := *n
+	next.text, next.owner = text, ed.now
+	next.candidates = slices.Clip(n.candidates)
+	if ed.unsorted[n] {
+		delete(ed.unsorted, n)
+		ed.unsorted[&next] = true
 	}
+	return &next
+}
+
+// ownChildren gives the children of a node of this generation, to be changed.
+func (ed *editor) ownChildren(n *node) *table {
+	if n.children.owner != ed.now {
+		children := *n.children
+		n.children = &children // copies its segments before the first change
+	}
+	return n.children
+}
+
+// insert gives the trie n with a candidate under a prefix.
+func (ed *editor) insert(n *node, prefix string, c candidate) *node {
 	n = ed.own(n)
 	if prefix == "" {
-		ed.addCandidate(n, c)
+		n.candidates = append(n.candidates, c) // sorted later: many may come for one node
+		if len(n.candidates) > 1 {
+			ed.unsorted[n] = true
+		}
 		return n
 	}
-	if n.children.count == 0 {
-		n.width = len(prefix)
+	if n.children == nil {
+		n.children = &table{width: len(prefix)}
 	}
-	if len(prefix) < n.width {
+	if len(prefix) < n.children.width {
 		ed.narrow(n, len(prefix))
 	}
-	key, rest := prefix[:n.width], prefix[n.width:]
-	child := n.children.get(key)
+	children := ed.ownChildren(n)
+	child := children.get(prefix[:children.width])
 	if child == nil {
-		child = ed.insert(&node{label: rest, owner: ed.now}, "", c)
-	} else {
-		same := commonLength(child.label, rest)
-		if same < len(child.label) {
-			child = ed.split(child, same, len(rest)-same)
-		}
-		child = ed.insert(child, rest[same:], c)
+		child = &node{text: prefix, owner: ed.now}
 	}
-	n.children.set(ed.now, key, child)
+	same := commonLength(child.text, prefix)
+	if same < len(child.text) {
+		child = ed.split(child, same, len(prefix)-same)
+	}
+	children.set(ed.now, ed.insert(child, prefix[same:], c))
 	return n
 }
 
-// split puts a node between child and its parent where its label has size bytes
-// left over, for a sibling that has other bytes there, or none.
+// split puts a node between child and its parent, after the first bytes of
+// child's text, for a sibling that goes on with that many other bytes, or none.
 func (ed *editor) split(child *node, at, other int) *node {
-	width := len(child.label) - at
+	width := len(child.text) - at
 	if other > 0 {
 		width = min(width, other)
 	}
-	mid := &node{label: child.label[:at], width: width, owner: ed.now}
-	key := child.label[at : at+width]
-	child = ed.own(child)
-	child.label = child.label[at+width:]
-	mid.children.set(ed.now, key, child)
+	mid := &node{text: child.text[:at], children: &table{width: width}, owner: ed.now}
+	mid.children.set(ed.now, ed.renamed(child, child.text[at:]))
 	return mid
 }
 
-// narrow makes room for a prefix that is shorter than n's width: children that
-// have the first bytes of their keys in common move to a node of their own.
+// narrow makes room for a prefix that is shorter than the width of n's
+// children: those that have the first bytes of their keys in common move to a
+// node of their own.
 func (ed *editor) narrow(n *node, width int) {
-	groups := make(map[string][]edge)
-	for e := range n.children.all {
-		groups[e.key[:width]] = append(groups[e.key[:width]], e)
+	groups := make(map[string][]*node)
+	for child := range n.children.all {
+		key := child.text[:width]
+		groups[key] = append(groups[key], child)
 	}
-	old := n.width
-	n.width, n.children = width, table{}
-	for key, edges := range groups {
-		first := edges[0]
-		if len(edges) == 1 {
-			only := ed.own(first.node)
-			only.label = first.key[width:] + only.label
-			n.children.set(ed.now, key, only)
+	old := n.children.width
+	n.children = &table{width: width}
+	for _, group := range groups {
+		first := group[0]
+		if len(group) == 1 {
+			n.children.set(ed.now, first)
 			continue
 		}
-		end := old
-		for _, e := range edges[1:] {
-			end = min(end, width+commonLength(first.key[width:], e.key[width:]))
+		at := old // their keys differ, so it ends up below
+		for _, child := range group[1:] {
+			at = min(at, commonLength(first.text, child.text))
 		}
-		mid := &node{label: first.key[width:end], width: old - end, owner: ed.now}
-		for _, e := range edges {
-			mid.children.set(ed.now, e.key[end:], e.node)
+		mid := &node{text: first.text[:at], children: &table{width: old - at}, owner: ed.now}
+		for _, child := range group {
+			mid.children.set(ed.now, ed.renamed(child, child.text[at:]))
 		}
-		n.children.set(ed.now, key, mid)
+		n.children.set(ed.now, mid)
 	}
 }
 
@@ -136,7 +151,7 @@ func (ed *editor) narrow(n *node, width int) {
 // if nothing is left.
 func (ed *editor) remove(n *node, prefix string, e *entry) *node {
 	n = ed.removeBelow(n, prefix, e)
-	if n.children.count == 0 && len(n.candidates) == 0 {
+	if n.children == nil && len(n.candidates) == 0 {
 		return nil
 	}
 	return n
@@ -145,54 +160,36 @@ func (ed *editor) remove(n *node, prefix string, e *entry) *node {
 func (ed *editor) removeBelow(n *node, prefix string, e *entry) *node {
 	n = ed.own(n)
 	if prefix == "" {
-		ed.removeCandidates(n, e)
+		n.candidates = slices.DeleteFunc(slices.Clone(n.candidates), func(c candidate) bool { return c.entry == e })
 		return n
 	}
-	child, rest := n.next(prefix)
+	child := n.next(prefix)
 	if child == nil {
 		return n
 	}
-	key := prefix[:n.width]
-	child = ed.removeBelow(child, rest, e)
+	children := ed.ownChildren(n)
+	before := child
+	child = ed.removeBelow(child, prefix[len(child.text):], e)
 	switch {
-	case len(child.candidates) > 0 || child.children.count > 1:
-		n.children.set(ed.now, key, child)
-	case child.children.count == 1:
-		n.children.set(ed.now, key, ed.join(child))
+	case len(child.candidates) > 0 || child.children != nil && child.children.count > 1:
+		children.set(ed.now, child)
+	case child.children != nil:
+		children.set(ed.now, ed.join(child))
 	default:
-		n.children.delete(ed.now, key)
+		children.delete(ed.now, before)
+	}
+	if children.count == 0 {
+		n.children = nil
 	}
 	return n
 }
 
 // join makes one node of n, which has nothing of its own, and its only child.
 func (ed *editor) join(n *node) *node {
-	for e := range n.children.all {
-		only := ed.own(e.node)
-		only.label = n.label + e.key + only.label
-		return only
+	for child := range n.children.all {
+		return ed.renamed(child, n.text+child.text)
 	}
 	return n
-}
-
-// addCandidate leaves the sorting to sort: many may come for one node.
-func (ed *editor) addCandidate(n *node, c candidate) {
-	if n.listOwner != ed.now {
-		n.candidates = slices.Clip(n.candidates) // so that append copies
-		n.listOwner = ed.now
-	}
-	n.candidates = append(n.candidates, c)
-	if len(n.candidates) > 1 {
-		ed.unsorted[n] = true
-	}
-}
-
-func (ed *editor) removeCandidates(n *node, e *entry) {
-	if n.listOwner != ed.now {
-		n.candidates = slices.Clone(n.candidates)
-		n.listOwner = ed.now
-	}
-	n.candidates = slices.DeleteFunc(n.candidates, func(c candidate) bool { return c.entry == e })
 }
 
 // finish ends a generation: its nodes change no more.
@@ -204,17 +201,12 @@ func (ed *editor) finish() {
 	ed.now++
 }
 
-// next gives the child on the way of path and what of path is left then, or
-// nil.
-func (n *node) next(path string) (child *node, rest string) {
-	if n.children.count == 0 || n.width > len(path) {
-		return nil, ""
+// next gives the child on the way of path, or nil.
+func (n *node) next(path string) *node {
+	if n.children == nil {
+		return nil
 	}
-	child = n.children.get(path[:n.width])
-	if child == nil || !strings.HasPrefix(path[n.width:], child.label) {
-		return nil, ""
-	}
-	return child, path[n.width+len(child.label):]
+	return n.children.next(path)
 }
 
 // all walks every candidate in no particular order.
@@ -227,8 +219,11 @@ func (n *node) all(yield func(*candidate) bool) bool {
 			return false
 		}
 	}
-	for e := range n.children.all {
-		if !e.node.all(yield) {
+	if n.children == nil {
+		return true
+	}
+	for child := range n.children.all {
+		if !child.all(yield) {
 			return false
 		}
 	}
