@@ -104,9 +104,17 @@ func (c *clientConn) setWaiting(waiting bool) {
 // Run implements evloop.Handler: it goes on as far as the sockets let it.
 func (c *clientConn) Run() {
 	defer c.recover()
-	for c.step() {
+	for rounds := 1; c.step(); rounds++ {
+		if rounds == fairSteps {
+			c.task.Detach()
+		}
 	}
 }
+
+// fairSteps is how many steps are taken before the loop is left to others: a
+// client that sends very many requests at once, all of which are answered here,
+// waits for nothing.
+const fairSteps = 64
 
 // step does one thing. False means that there is nothing to do before the next
 // event or the deadline.
@@ -136,6 +144,7 @@ func (c *clientConn) recover() {
 		return
 	}
 	x := c.x
+	defer c.recoverAgain(x)
 	id := ""
 	if x != nil {
 		id = x.Request.ID
@@ -154,6 +163,25 @@ func (c *clientConn) recover() {
 		x.panicked()
 		c.task.Poke()
 	}
+}
+
+// recoverAgain is for a panic while one is being answered: what has broken the
+// exchange once may do so again. Nothing of it is trusted any more.
+func (c *clientConn) recoverAgain(x *h1) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	c.front.engine.proxy.log.Error("panic after a panic in an exchange", zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
+	if x != nil {
+		x.dropLink()
+		if x.live {
+			x.aborted = true
+			x.finish()
+		}
+	}
+	c.x = nil
+	c.close()
 }
 
 // readProxied reads the header of the PROXY protocol that comes before
@@ -199,7 +227,10 @@ func (c *clientConn) readHead() bool {
 		c.x = c.front.engine.take(c)
 	}
 	x := c.x
-	for {
+	for rounds := 1; ; rounds++ {
+		if rounds == fairRounds {
+			c.task.Detach() // a head in very many TLS records
+		}
 		if len(x.in) > 0 {
 			n, err := x.req.Parse(x.in, c.front.engine.limits)
 			switch {

@@ -111,8 +111,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 		case errno == syscall.EINTR:
 			continue
 		case errno != 0:
+			c.ready.Or(readable) // whoever asks again is told again
 			return 0, fmt.Errorf("read: %w", errno)
 		case n == 0:
+			c.ready.Or(readable)
 			return 0, io.EOF
 		case int(n) == len(p), c.ready.Load()&hungUp != 0:
 			c.ready.Or(readable) // there may be more, and no event for it
