@@ -146,6 +146,7 @@ func (c *clientConn) recover() {
 		return
 	}
 	x := c.x
+	defer c.recoverAgain(x)
 	id := ""
 	if x != nil {
 		id = x.Request.ID
@@ -164,6 +165,25 @@ func (c *clientConn) recover() {
 		x.panicked()
 		c.task.Poke()
 	}
+}
+
+// recoverAgain is for a panic while one is being answered: what has broken the
+// exchange once may do so again. Nothing of it is trusted any more.
+func (c *clientConn) recoverAgain(x *h1) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	c.front.engine.proxy.log.Error("panic after a panic in an exchange", zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
+	if x != nil {
+		x.dropLink()
+		if x.live {
+			x.aborted = true
+			x.finish()
+		}
+	}
+	c.x = nil
+	c.close()
 }
 
 // readProxied reads the header of the PROXY protocol that comes before
@@ -209,7 +229,10 @@ func (c *clientConn) readHead() bool {
 		c.x = c.front.engine.take(c)
 	}
 	x := c.x
-	for {
+	for first := true; ; first = false {
+		if !first && c.tired() {
+			return true // a head in very many TLS records
+		}
 		if len(x.in) > 0 {
 			n, err := x.req.Parse(x.in, c.front.engine.limits)
 			switch {
@@ -225,6 +248,7 @@ func (c *clientConn) readHead() bool {
 		}
 		x.growHead()
 		n, err := c.stream.Read(x.in[len(x.in):cap(x.in)])
+		c.worked(readWork)
 		if n > 0 {
 			if len(x.in) == 0 {
 				c.setWaiting(false)

@@ -10,6 +10,9 @@ const turnBytes = 64 << 10
 // bytes.
 const headWork = 8 << 10
 
+// readWork is what a read counts as that may bring a single byte.
+const readWork = 1 << 10
+
 // worked counts what a turn has done, in bytes read.
 func (c *clientConn) worked(n int) { c.work += n }
 

@@ -56,7 +56,7 @@ func (u *upload) reset() {
 func (u *upload) release() {
 	if u.piece != nil {
 		uploadPieces.Put(u.piece)
-		u.piece, u.pending = nil, nil
+		u.piece, u.pending, u.at = nil, nil, 0
 	}
 }
 
@@ -185,6 +185,7 @@ func (x *h1) takePiece() bool {
 		}
 	}
 	if n == 0 && errors.Is(err, evloop.ErrAgain) {
+		u.release() // very many clients may be slow
 		x.wait(waitClientRead, x.proxy.cfg.BodyTimeout)
 		return false
 	}

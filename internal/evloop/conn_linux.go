@@ -48,17 +48,25 @@ func (c *Conn) bind(fd int, t *Task, events uint32) error {
 	c.fd, c.loop, c.id = fd, t.loop, ids.Add(1)
 	c.ready.Store(readable | writable | fresh) // to be tried
 	c.task.Store(t)
-	// From here on the connection may be in use elsewhere: nothing of it is
-	// looked at any more.
-	id := c.id
-	if err := t.loop.group.table.put(fd, c); err != nil {
-		return err
+	// From here on it can be found and its task poked; that must not run before
+	// all of this is done, or else it may close what is added here.
+	unowned := t.state.CompareAndSwap(idle, running)
+	err := t.loop.group.table.put(fd, c)
+	if err == nil {
+		if err = t.loop.control(syscall.EPOLL_CTL_ADD, fd, c.id, events); err != nil {
+			t.loop.group.table.drop(fd, c)
+		}
 	}
-	if err := t.loop.control(syscall.EPOLL_CTL_ADD, fd, id, events); err != nil {
-		t.loop.group.table.drop(fd, c)
-		return err
+	switch {
+	case err != nil:
+		c.task.Store(nil) // nobody pokes it any more
+		if unowned {
+			t.state.Store(idle)
+		}
+	case unowned:
+		t.release()
 	}
-	return nil
+	return err
 }
 
 // Attach makes the events of the connection those of another task of the same
@@ -112,8 +120,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 		case errno == syscall.EINTR:
 			continue
 		case errno != 0:
+			c.ready.Or(readable) // whoever asks again is told again
 			return 0, fmt.Errorf("read: %w", errno)
 		case n == 0:
+			c.ready.Or(readable)
 			return 0, io.EOF
 		case int(n) == len(p), c.ready.Load()&hungUp != 0:
 			c.ready.Or(readable) // there may be more, and no event for it

@@ -1,6 +1,7 @@
 package evloop
 
 import (
+	"io"
 	"syscall"
 	"testing"
 	"time"
@@ -99,6 +100,32 @@ func TestOwedToAPeer(t *testing.T) {
 		}
 		if err == nil || cap(s.held) > 4*maxOwed {
 			t.Errorf("%d bytes are held of %d: %v", cap(s.held), sent, err)
+		}
+	})
+}
+
+// TestEndIsToldAgain: whoever reads on after the end of a connection does not
+// wait for what never comes.
+func TestEndIsToldAgain(t *testing.T) {
+	both(t, func(t *testing.T, g *Group) {
+		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Close(fds[1]); err != nil {
+			t.Fatal(err)
+		}
+		var task Task
+		var c Conn
+		task.Init(g.Loops()[0], handlerFunc(func() {}))
+		if err := c.Bind(fds[0], &task); err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for range 3 {
+			if n, err := c.Read(make([]byte, 10)); n != 0 || err != io.EOF {
+				t.Errorf("%d, %v", n, err)
+			}
 		}
 	})
 }

@@ -152,6 +152,12 @@ func (s *Secure) Read(p []byte) (int, error) {
 	if s.socket.owed > maxOwed {
 		return 0, errOwed // crypto/tls keeps it for its next write
 	}
+	if n > 0 {
+		// crypto/tls has looked on to an alert behind the data. What is true of
+		// it the next read tells: nobody expects an end, still less ErrAgain, to
+		// come with data.
+		return n, nil
+	}
 	return n, err
 }
 

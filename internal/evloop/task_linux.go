@@ -165,6 +165,14 @@ func (t *Task) run() {
 	}
 }
 
+// release ends an ownership in which the handler did not run. What has happened
+// meanwhile has its turn on the loop.
+func (t *Task) release() {
+	if !t.state.CompareAndSwap(running, idle) {
+		t.loop.giveBack(t)
+	}
+}
+
 // runInline is run on the loop's goroutine. True means that the handler has
 // yielded: the caller still owns the task and has to queue it.
 func (t *Task) runInline(term uint32) (yielded bool) {

@@ -110,6 +110,10 @@ func works() []work {
 			w.routes, w.tolerant = manyRoutes, true
 			w.contestants = []contestant{{name: "quiet", start: startSluice, sample: sampleQuiet}, {name: "changing", shared: true, sample: sampleSwap}}
 		}),
+		small("slowloris", "small GET, 4,000/s, two cores: among 2,000 slow clients against none", 2, func(w *work) {
+			tail(4000)(w)
+			w.contestants = []contestant{{name: "quiet", start: startSluice}, {name: "slow clients", shared: true, sample: sampleSlowloris}}
+		}),
 	}
 }
 
