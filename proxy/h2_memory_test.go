@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"testing"
-
-	"golang.org/x/net/http2"
 )
 
 // TestHTTP2KeepsNothingOfAnExchange: what an exchange hands to HTTP/2 stays in
@@ -16,10 +14,7 @@ import (
 func TestHTTP2KeepsNothingOfAnExchange(t *testing.T) {
 	w, roots := secure(t)
 	w.behind(func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, r.Header.Get("X-Kong-Request-Id")) })
-	transport := &http2.Transport{TLSClientConfig: clientTLS("h2")}
-	transport.TLSClientConfig.RootCAs = roots
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport}
+	client := protocolClient(t, roots, func(p *http.Protocols) { p.SetHTTP2(true) })
 	var mu sync.Mutex
 	seen := map[string]bool{}
 	var wg sync.WaitGroup
