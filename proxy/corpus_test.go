@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,10 +17,6 @@ import (
 // corpusPatience is how long an answer is awaited that does not come. Only a
 // case that fails waits for it.
 const corpusPatience = 5 * time.Second
-
-// knownFaults lists the cases that are known to fail, one a line. It is a list
-// of faults to mend and can only get shorter.
-const knownFaults = "testdata/corpus/known-faults.txt"
 
 // TestCorpusRequests sends raw requests, malformed, ambiguous and unusual ones,
 // and looks at every byte that reaches the upstream. With -v it ends with a
@@ -96,7 +91,6 @@ func runCorpus(t *testing.T, dir string, least int, run func(*testing.T, *corpus
 	if len(cases) < least {
 		t.Fatalf("%d cases in %s, want %d at least", len(cases), dir, least)
 	}
-	known := corpusKnown(t)
 	var mu sync.Mutex
 	var rows []corpusRow
 	failed := 0
@@ -112,13 +106,7 @@ func runCorpus(t *testing.T, dir string, least int, run func(*testing.T, *corpus
 					if fault != nil {
 						failed++
 						row.name = "FAIL " + row.name
-						report := t.Errorf
-						if known[c.Name] {
-							report = t.Logf
-						}
-						report("%s (RFC %s: %s)\nexpected %s\nseen %s\n%v", c.Name, c.RFC, c.Why, row.expected, row.seen, fault)
-					} else if known[c.Name] {
-						t.Logf("does not fail: take it off %s", knownFaults)
+						t.Errorf("%s (RFC %s: %s)\nexpected %s\nseen %s\n%v", c.Name, c.RFC, c.Why, row.expected, row.seen, fault)
 					}
 					rows = append(rows, row)
 				})
@@ -129,21 +117,6 @@ func runCorpus(t *testing.T, dir string, least int, run func(*testing.T, *corpus
 		slices.SortFunc(rows, func(a, b corpusRow) int { return strings.Compare(a.name, b.name) })
 		t.Logf("%d cases, %d failed\n%s", len(rows), failed, corpusTable(rows))
 	}
-}
-
-func corpusKnown(t *testing.T) map[string]bool {
-	t.Helper()
-	text, err := os.ReadFile(knownFaults)
-	if err != nil {
-		t.Fatal(err)
-	}
-	known := map[string]bool{}
-	for line := range strings.SplitSeq(string(text), "\n") {
-		if line != "" && line[0] != '#' {
-			known[line] = true
-		}
-	}
-	return known
 }
 
 func corpusTable(rows []corpusRow) string {
