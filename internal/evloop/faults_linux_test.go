@@ -80,10 +80,7 @@ func (p *pokedFromAfar) Run() {
 // reads nothing, is bounded.
 func TestOwedToAPeer(t *testing.T) {
 	both(t, func(t *testing.T, g *Group) {
-		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		fds := pair(t)
 		defer syscall.Close(fds[1])
 		var task Task
 		var c Conn
@@ -94,7 +91,7 @@ func TestOwedToAPeer(t *testing.T) {
 		defer c.Close()
 		s := &Socket{loop: &c, reading: true}
 		answer := make([]byte, 64)
-		sent := 0
+		sent, err := 0, error(nil)
 		for ; err == nil && sent < 64<<20; sent += len(answer) {
 			_, err = s.Write(answer)
 		}
@@ -108,10 +105,7 @@ func TestOwedToAPeer(t *testing.T) {
 // wait for what never comes.
 func TestEndIsToldAgain(t *testing.T) {
 	both(t, func(t *testing.T, g *Group) {
-		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		fds := pair(t)
 		if err := syscall.Close(fds[1]); err != nil {
 			t.Fatal(err)
 		}
