@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -52,6 +53,42 @@ func newEntity(def *Definition, op *Op, index uint64) (*Entity, error) {
 	}
 	e := &Entity{Kind: op.Kind, ID: op.ID, CreateIndex: index, ModifyIndex: index, ExpiresAt: op.ExpiresAt, Raw: op.Raw}
 	return e, e.derive(def, fields)
+}
+
+// appendJSON appends what encode gives, without a look into Raw: it was read when
+// the entity came, and a snapshot holds thousands.
+func (e *Entity) appendJSON(b []byte) ([]byte, error) {
+	b, err := appendString(append(b, `{"kind":`...), e.Kind)
+	if err != nil {
+		return nil, err
+	}
+	if b, err = appendString(append(b, `,"id":`...), e.ID); err != nil {
+		return nil, err
+	}
+	b = strconv.AppendUint(append(b, `,"create_index":`...), e.CreateIndex, 10)
+	b = strconv.AppendUint(append(b, `,"modify_index":`...), e.ModifyIndex, 10)
+	if e.ExpiresAt != 0 {
+		b = strconv.AppendInt(append(b, `,"expires_at":`...), e.ExpiresAt, 10)
+	}
+	b = append(b, `,"raw":`...)
+	if e.Raw == nil {
+		b = append(b, "null"...)
+	}
+	b = append(b, e.Raw...)
+	return append(b, '}'), nil
+}
+
+// appendString appends a JSON string; those of letters and digits, as kinds and
+// ids are, need no encoder.
+func appendString(b []byte, s string) ([]byte, error) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, err := encode(s)
+			return append(b, quoted...), err
+		}
+	}
+	b = append(append(b, '"'), s...)
+	return append(b, '"'), nil
 }
 
 // derive fills what is read from Raw: the typed view, keys, references, tags.

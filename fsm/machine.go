@@ -6,6 +6,7 @@ package fsm
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -19,6 +20,7 @@ type Machine struct {
 	defs     []*Definition
 	byKind   map[string]*Definition
 	requests *requests
+	version  uint64 // of the kind that changed last
 
 	view atomic.Pointer[View]
 
@@ -48,7 +50,7 @@ func New(onLimits func(*limiter.Outcome)) (*Machine, error) {
 	}
 	m.requests = newRequests()
 	m.ledger = limiter.NewLedger()
-	m.view.Store(&View{db: db, defs: m.byKind})
+	m.view.Store(&View{db: db, defs: m.byKind, versions: map[string]uint64{}})
 	return m, nil
 }
 
@@ -145,15 +147,26 @@ func (m *Machine) applyWrite(index uint64, c *Command, next *View) *Result {
 	db := next.db.Snapshot()
 	txn := db.Txn(true)
 	defer txn.Abort() // does nothing after Commit
+	txn.TrackChanges()
 	entities, err := m.write(txn, index, c.Write)
 	if err != nil {
 		m.requests.add(c, index, err)
 		return &Result{Index: index, Err: err}
 	}
+	next.versions = maps.Clone(next.versions)
+	for _, change := range txn.Changes() {
+		m.touch(next, change.Table)
+	}
 	txn.Commit()
 	next.db, next.configIndex = db, index
 	m.requests.add(c, index, nil)
 	return &Result{Index: index, Entities: entities}
+}
+
+// touch gives a kind a version that no view had before.
+func (m *Machine) touch(v *View, kind string) {
+	m.version++
+	v.versions[kind] = m.version
 }
 
 // publish makes a view the newest and wakes who waits for it.

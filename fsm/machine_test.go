@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -407,4 +408,42 @@ func BenchmarkLookup(b *testing.B) {
 			b.Fatal("not found")
 		}
 	}
+}
+
+// TestVersionsOfKinds: a kind has a new version after a command that changed it,
+// also by a cascade, and after a restore; no other command gives it one.
+func TestVersionsOfKinds(t *testing.T) {
+	l := newLog(t)
+	kinds := []string{"services", "routes", "consumers"}
+	versions := func() (all []uint64) {
+		for _, kind := range kinds {
+			all = append(all, l.m.View().Version(kind))
+		}
+		return all
+	}
+	last := versions()
+	expect := func(what string, changed ...string) {
+		t.Helper()
+		now := versions()
+		for i, kind := range kinds {
+			if (now[i] != last[i]) != slices.Contains(changed, kind) {
+				t.Errorf("%s: %s went from %d to %d", what, kind, last[i], now[i])
+			}
+		}
+		last = now
+	}
+	l.must(op(Create, "services", idA, `,"name":"a","host":"h"`))
+	expect("a service", "services")
+	l.must(op(Create, "consumers", idB, `,"username":"b"`))
+	expect("a consumer", "consumers")
+	l.apply(NewWrite("", 0, op(Create, "consumers", idB, `,"username":"b"`)))
+	expect("a refused command")
+	l.apply(NewBarrier())
+	expect("a barrier")
+	l.must(op(Put, "services", idA, `,"name":"a","host":"g"`), op(Delete, "consumers", idB, ""))
+	expect("two at once", "services", "consumers")
+	if err := l.m.Restore(bytes.NewReader(l.bytes())); err != nil {
+		t.Fatal(err)
+	}
+	expect("a restore", kinds...)
 }

@@ -74,7 +74,7 @@ func (s *snapshot) WriteTo(w io.Writer) (int64, error) {
 	out.json(recordHeader, snapshotHeader{snapshotFormat, s.view.clusterID, s.view.index, s.view.configIndex})
 	for _, def := range s.defs {
 		for e := range s.view.All(def.Kind) {
-			out.json(recordEntity, e)
+			out.entity(e)
 		}
 	}
 	for _, r := range s.requests {
@@ -95,6 +95,8 @@ type recordWriter struct {
 	n     int64
 	count uint64
 	err   error
+	buf   []byte // of the last entity, for the next
+	head  []byte // of the last record, for the next
 }
 
 func (w *recordWriter) bytes(p []byte) {
@@ -108,9 +110,19 @@ func (w *recordWriter) bytes(p []byte) {
 }
 
 func (w *recordWriter) record(kind byte, payload []byte) {
-	w.bytes(binary.AppendUvarint([]byte{kind}, uint64(len(payload))))
+	w.head = binary.AppendUvarint(append(w.head[:0], kind), uint64(len(payload)))
+	w.bytes(w.head)
 	w.bytes(payload)
 	w.count++
+}
+
+func (w *recordWriter) entity(e *Entity) {
+	payload, err := e.appendJSON(w.buf[:0])
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	w.record(recordEntity, payload)
+	w.buf = payload
 }
 
 func (w *recordWriter) json(kind byte, v any) {
@@ -142,6 +154,9 @@ func (m *Machine) Restore(r io.Reader) error {
 	m.limitsMu.Lock()
 	m.requests, m.ledger = next.requests, next.ledger
 	m.limitsMu.Unlock()
+	for _, def := range m.defs {
+		m.touch(next.view, def.Kind)
+	}
 	m.publish(next.view, true)
 	return nil
 }
@@ -164,7 +179,7 @@ func readSnapshot(r io.Reader, defs []*Definition, byKind map[string]*Definition
 	if err := in.bytes(magic); err != nil || string(magic) != snapshotMagic {
 		return nil, fmt.Errorf("%w: it does not begin as one", ErrCorruptSnapshot)
 	}
-	out := &restored{view: &View{db: db, defs: byKind}, requests: newRequests(), ledger: limiter.NewLedger()}
+	out := &restored{view: &View{db: db, defs: byKind, versions: map[string]uint64{}}, requests: newRequests(), ledger: limiter.NewLedger()}
 	txn := db.Txn(true)
 	defer txn.Abort()
 	for count := uint64(0); ; count++ {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -271,5 +272,74 @@ func compareModel(rt *rapid.T, v *View, services, routes map[string]string) {
 	}
 	if n != len(services) {
 		rt.Fatalf("%d services, the model has %d", n, len(services))
+	}
+}
+
+// TestEntityRecords: entities are written as encoding/json writes them, whatever
+// their strings hold.
+func TestEntityRecords(t *testing.T) {
+	text := rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-z0-9-]*`),
+		rapid.SampledFrom([]string{"", "<&>", "\"\\", "\x00\n\x7f", "\xff\xfe", "\u2028\u2029", "é"}))
+	rapid.Check(t, func(t *rapid.T) {
+		raw, err := encode(rapid.MapOf(text, text).Draw(t, "fields"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &Entity{Kind: text.Draw(t, "kind"), ID: text.Draw(t, "id"), Raw: raw,
+			CreateIndex: rapid.Uint64().Draw(t, "create"), ModifyIndex: rapid.Uint64().Draw(t, "modify"), ExpiresAt: rapid.Int64().Draw(t, "expires")}
+		if rapid.Bool().Draw(t, "bare") {
+			e.Raw, e.ExpiresAt = nil, 0
+		}
+		want, err := encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := e.appendJSON([]byte("before"))
+		if err != nil || string(got) != "before"+string(want) {
+			t.Fatalf("got %s, %v, want %s", got, err, want)
+		}
+	})
+}
+
+// TestSnapshotOfSpacedEntities: JSON that some other program has written into
+// the log, with spaces, comes back.
+func TestSnapshotOfSpacedEntities(t *testing.T) {
+	l := newLog(t)
+	l.index++
+	spaced := `{"v":1,"t":2,"write":{"ops":[{"verb":"put","kind":"services","id":"` + idA + `","raw":{ "id" : "` + idA + `",` + "\n" + ` "name":"s", "host":"h" }}]}}`
+	if r := l.m.Apply(l.index, []byte(spaced)); r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	other := newLog(t)
+	if err := other.m.Restore(bytes.NewReader(l.bytes())); err != nil {
+		t.Fatal(err)
+	}
+	if e := other.m.View().Lookup("services", "s"); e == nil || e.ID != idA {
+		t.Fatalf("got %+v", e)
+	}
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	m, err := New(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var ops []Op
+	for i := range 5000 {
+		id := fmt.Sprintf("55555555-5555-4555-8555-%012d", i)
+		ops = append(ops, op(Create, "services", id, fmt.Sprintf(`,"name":"s%d","host":"h","port":80,"protocol":"http","tags":["a","b"]`, i)))
+	}
+	data, err := NewWrite("", 0, ops...).Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if r := m.Apply(1, data); r.Err != nil {
+		b.Fatal(r.Err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.Snapshot().WriteTo(io.Discard); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

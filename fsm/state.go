@@ -157,12 +157,18 @@ type View struct {
 	configIndex uint64
 	clusterID   string
 	defs        map[string]*Definition
+	versions    map[string]uint64
 }
 
 // Index is the log index of the last command applied, ConfigIndex of the last
 // one that changed entities.
 func (v *View) Index() uint64       { return v.index }
 func (v *View) ConfigIndex() uint64 { return v.configIndex }
+
+// Version says whether a kind has changed: two views of one Machine that have the
+// same Version of a kind have the same entities of it. It means nothing to
+// another Machine.
+func (v *View) Version(kind string) uint64 { return v.versions[kind] }
 
 // ClusterID is "" before the first command of a cluster.
 func (v *View) ClusterID() string { return v.clusterID }

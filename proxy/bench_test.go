@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -39,8 +40,9 @@ func (w *world) manyRoutes(n int) {
 	w.apply(ops...)
 }
 
-// BenchmarkCompile: what a change costs. "full" is a change of a route,
-// "plugins" one of a plugin, "rest" one of a consumer or a credential.
+// BenchmarkCompile: what a change costs. "full" is the first build, "one route"
+// a change of one route, "plugins" one of a plugin, "rest" one of a consumer or
+// a credential.
 func BenchmarkCompile(b *testing.B) {
 	for _, n := range []int{1000, 5000} {
 		w := newWorld(b)
@@ -51,28 +53,53 @@ func BenchmarkCompile(b *testing.B) {
 		}
 		w.proxy = p
 		b.Cleanup(w.stop)
-		view, c := w.machine.View(), p.compiler
+		c := p.compiler
+		before, after := w.machine.View(), w.changedRoute()
 		b.Run(fmt.Sprintf("full/%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				c.last, c.routes = nil, nil
-				c.build(view)
+				newCompiler(p.cfg, p.metrics, p.certificates).build(before)
+			}
+		})
+		b.Run(fmt.Sprintf("one route/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c.build(after)
+				before, after = after, before
 			}
 		})
 		b.Run(fmt.Sprintf("plugins/%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				c.plugins = nil
-				c.build(view)
+				c.versions[2]++
+				c.build(before)
 			}
 		})
 		b.Run(fmt.Sprintf("rest/%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				c.build(view)
+				c.build(before)
 			}
 		})
 	}
+}
+
+// changedRoute gives a route of manyRoutes another path.
+func (w *world) changedRoute() *fsm.View {
+	for e := range w.machine.View().All("routes") {
+		var fields object
+		if err := json.Unmarshal(e.Raw, &fields); err != nil {
+			w.t.Fatal(err)
+		}
+		fields["paths"] = []string{"/changed/"}
+		raw, err := json.Marshal(fields)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.apply(fsm.Op{Verb: fsm.Update, Kind: "routes", ID: e.ID, Raw: raw})
+		break
+	}
+	return w.machine.View()
 }
 
 // BenchmarkRequest is the whole path over loopback: client, proxy and service

@@ -17,6 +17,9 @@ type requestBody struct {
 	ended   bool
 	read    int64
 	failure error // why the request has to be refused, if it has to
+	// broken is how reading has failed. A plugin that does not mind it must not
+	// have the core wait for more, or read on in the middle of something.
+	broken error
 	// polling makes Read give evloop.ErrAgain where it would wait.
 	polling bool
 	// continued says that the client has been told to send its body.
@@ -125,6 +128,8 @@ func (b *requestBody) piece(p []byte) (int, error) {
 		return 0, io.EOF
 	case b.failure != nil:
 		return 0, b.failure
+	case b.broken != nil:
+		return 0, b.broken
 	case len(p) == 0:
 		return 0, nil
 	}
@@ -145,8 +150,11 @@ func (b *requestBody) piece(p []byte) (int, error) {
 	case err == io.EOF:
 		err = io.ErrUnexpectedEOF
 	}
-	if b.ended && err == nil {
+	switch {
+	case err == nil && b.ended:
 		err = io.EOF
+	case err != nil && err != evloop.ErrAgain:
+		b.broken = err
 	}
 	return n, err
 }

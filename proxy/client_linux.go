@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -46,6 +47,9 @@ type clientConn struct {
 
 	x     *h1 // the request in work; nil while nothing of one has come
 	state clientState
+	work  int // of this turn
+	// heard is when a lingering client has said something last.
+	heard evloop.Time
 	// waiting says that it is counted as idle between two requests.
 	waiting bool
 }
@@ -101,10 +105,16 @@ func (c *clientConn) setWaiting(waiting bool) {
 	}
 }
 
-// Run implements evloop.Handler: it goes on as far as the sockets let it.
+// Run implements evloop.Handler: it goes on as far as the sockets let it, or up
+// to the end of its turn.
 func (c *clientConn) Run() {
 	defer c.recover()
+	c.work = 0
 	for c.step() {
+		if c.tired() {
+			c.task.Yield()
+			return
+		}
 	}
 }
 
@@ -136,6 +146,7 @@ func (c *clientConn) recover() {
 		return
 	}
 	x := c.x
+	defer c.recoverAgain(x)
 	id := ""
 	if x != nil {
 		id = x.Request.ID
@@ -154,6 +165,25 @@ func (c *clientConn) recover() {
 		x.panicked()
 		c.task.Poke()
 	}
+}
+
+// recoverAgain is for a panic while one is being answered: what has broken the
+// exchange once may do so again. Nothing of it is trusted any more.
+func (c *clientConn) recoverAgain(x *h1) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	c.front.engine.proxy.log.Error("panic after a panic in an exchange", zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
+	if x != nil {
+		x.dropLink()
+		if x.live {
+			x.aborted = true
+			x.finish()
+		}
+	}
+	c.x = nil
+	c.close()
 }
 
 // readProxied reads the header of the PROXY protocol that comes before
@@ -199,7 +229,10 @@ func (c *clientConn) readHead() bool {
 		c.x = c.front.engine.take(c)
 	}
 	x := c.x
-	for {
+	for first := true; ; first = false {
+		if !first && c.tired() {
+			return true // a head in very many TLS records
+		}
 		if len(x.in) > 0 {
 			n, err := x.req.Parse(x.in, c.front.engine.limits)
 			switch {
@@ -208,12 +241,14 @@ func (c *clientConn) readHead() bool {
 			case n > 0:
 				c.setWaiting(false)
 				x.head, x.at = n, n
+				c.worked(headWork)
 				x.begin()
 				return true
 			}
 		}
 		x.growHead()
 		n, err := c.stream.Read(x.in[len(x.in):cap(x.in)])
+		c.worked(readWork)
 		if n > 0 {
 			if len(x.in) == 0 {
 				c.setWaiting(false)
@@ -310,26 +345,35 @@ func (c *clientConn) beginLingering() {
 		c.close()
 		return
 	}
-	c.state = connLingering
-	c.task.SetDeadline(c.task.Now().Add(lingering))
+	c.state, c.heard = connLingering, c.task.Now()
+	c.task.SetDeadline(c.heard.Add(c.front.engine.proxy.cfg.lingering))
+}
+
+// lingeringQuiet is how long a client says nothing of which a shutdown assumes
+// that it has the answer and has nothing more to say.
+const lingeringQuiet = 50 * time.Millisecond
+
+// lingers says whether the rest of the request may still come.
+func (c *clientConn) lingers() bool {
+	return !c.task.Expired() && !(c.front.engine.draining.Load() && c.task.Now().Sub(c.heard) > lingeringQuiet)
 }
 
 // linger reads what nobody wants.
 func (c *clientConn) linger() bool {
 	var nowhere [4 << 10]byte
-	for rounds := 1; ; rounds++ {
-		if rounds == fairRounds {
-			c.task.Detach()
-		}
-		_, err := c.conn.Read(nowhere[:])
+	for !c.tired() {
+		n, err := c.conn.Read(nowhere[:])
+		c.worked(n)
 		switch {
-		case err == evloop.ErrAgain && !c.task.Expired():
+		case err == evloop.ErrAgain && c.lingers():
 			return false
 		case err != nil || c.task.Expired():
 			c.close()
 			return false
 		}
+		c.heard = c.task.Now()
 	}
+	return true
 }
 
 // replayedConn is a connection of which something was read already.

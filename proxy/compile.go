@@ -21,8 +21,8 @@ import (
 )
 
 // compiler builds snapshots. It remembers the last one's parts, and builds anew
-// only what depends on entities that have changed: an unchanged entity is the
-// same pointer in the next view. One goroutine at a time uses it.
+// only what depends on entities that have changed. One goroutine at a time uses
+// it.
 type compiler struct {
 	env     *plugin.Env
 	log     *zap.Logger
@@ -31,16 +31,25 @@ type compiler struct {
 	certificates *tlsconf.Certificates
 	upstreams    *tlsconf.Upstreams
 
-	routes, services, plugins []*fsm.Entity // of the last snapshot
-	problems                  []Problem     // of routes, services and plugins
-	instances                 map[string]*instance
-	index                     *chainIndex
-	last                      *snapshot
+	last           *snapshot
+	versions       [len(compiledKinds)]uint64 // of the last view
+	instances      map[string]*instance
+	pluginProblems []Problem
+	index          *chainIndex
+	services       map[string]*fsm.Service
+	routes         routeCompiler
 }
+
+// compiledKinds are the kinds that the route table depends on, besides what
+// tlsconf looks at.
+var compiledKinds = [...]string{"routes", "services", "plugins"}
+
+// changes says what is not as it was in the last snapshot.
+type changes struct{ routes, services, plugins, trust bool }
 
 func newCompiler(cfg Config, m *metrics, c *tlsconf.Certificates) *compiler {
 	return &compiler{env: cfg.Env, log: cfg.Logger, metrics: m, instances: map[string]*instance{},
-		certificates: c, upstreams: tlsconf.NewUpstreams(cfg.UpstreamTLS)}
+		certificates: c, upstreams: tlsconf.NewUpstreams(cfg.UpstreamTLS), routes: newRouteCompiler()}
 }
 
 // build compiles a view. It never fails as a whole: an entity that makes no
@@ -48,28 +57,24 @@ func newCompiler(cfg Config, m *metrics, c *tlsconf.Certificates) *compiler {
 func (c *compiler) build(view *fsm.View) *snapshot {
 	s := &snapshot{view: view, index: view.ConfigIndex(), directory: newDirectory(view, c.env.Now),
 		superseded: make(chan struct{})}
-	routes := slices.Collect(view.All("routes"))
-	services := slices.Collect(view.All("services"))
-	plugins := slices.Collect(view.All("plugins"))
+	c.routes.targets.age()
 	unreadable := c.certificates.Update(view)
-	trustChanged := c.upstreams.Begin(view)
-	samePlugins := c.last != nil && slices.Equal(plugins, c.plugins)
-	if !samePlugins {
-		c.index = newChainIndex(c.instantiate(plugins))
+	changed := c.changes(view)
+	if changed.plugins {
+		c.index = newChainIndex(c.instantiate(view))
+		c.pluginProblems = c.findPluginProblems()
 	}
-	if samePlugins && !trustChanged && slices.Equal(routes, c.routes) && slices.Equal(services, c.services) {
+	if changed.services {
+		c.services = servicesByID(view)
+	}
+	if changed == (changes{}) {
 		s.routes, s.rewriters, s.unmatched = c.last.routes, c.last.rewriters, c.last.unmatched
 	} else {
-		c.problems = nil
-		s.routes = c.buildRoutes(routes, services)
-		c.upstreams.End()
+		s.routes = c.buildRoutes(view, changed)
 		s.rewriters = c.index.rewriters()
 		s.unmatched = c.index.chain("", "", protoAny)
-		c.problems = append(c.problems, c.pluginProblems()...)
-		c.metrics.keep(s.routes.compiled)
-		c.routes, c.services, c.plugins = routes, services, plugins
 	}
-	s.problems = slices.Clip(c.problems)
+	s.problems = slices.Concat(s.routes.problems, c.pluginProblems)
 	for _, p := range unreadable {
 		s.problems = append(s.problems, Problem(p))
 	}
@@ -77,12 +82,36 @@ func (c *compiler) build(view *fsm.View) *snapshot {
 	return s
 }
 
+func (c *compiler) changes(view *fsm.View) changes {
+	trust := c.upstreams.Begin(view)
+	var now [len(compiledKinds)]uint64
+	for i, kind := range compiledKinds {
+		now[i] = view.Version(kind)
+	}
+	old := c.versions
+	c.versions = now
+	if c.last == nil {
+		return changes{true, true, true, true}
+	}
+	return changes{routes: now[0] != old[0], services: now[1] != old[1], plugins: now[2] != old[2], trust: trust}
+}
+
+func servicesByID(view *fsm.View) map[string]*fsm.Service {
+	services := map[string]*fsm.Service{}
+	for e := range view.All("services") {
+		if service, ok := e.Value.(*fsm.Service); ok {
+			services[e.ID] = service
+		}
+	}
+	return services
+}
+
 // instantiate gives the instances of all enabled plugins: those of unchanged
 // entities are kept, those of changed ones are made anew, the rest is dropped.
-func (c *compiler) instantiate(entities []*fsm.Entity) []*instance {
-	next := make(map[string]*instance, len(entities))
+func (c *compiler) instantiate(view *fsm.View) []*instance {
+	next := make(map[string]*instance, len(c.instances))
 	var enabled []*instance
-	for _, e := range entities {
+	for e := range view.All("plugins") {
 		entity, ok := e.Value.(*fsm.Plugin)
 		if !ok || !entity.Enabled {
 			continue
@@ -140,7 +169,7 @@ func (c *compiler) construct(in *instance, def *plugin.Definition) (err error) {
 	return nil
 }
 
-func (c *compiler) pluginProblems() []Problem {
+func (c *compiler) findPluginProblems() []Problem {
 	var found []Problem
 	for id, in := range c.instances {
 		if in.err != nil {
@@ -151,45 +180,6 @@ func (c *compiler) pluginProblems() []Problem {
 	return found
 }
 
-// buildRoutes makes the route table; the router itself is kept if the routes it
-// was built from are the same.
-func (c *compiler) buildRoutes(entities, services []*fsm.Entity) *routeTable {
-	byID := make(map[string]*fsm.Service, len(services))
-	for _, e := range services {
-		if service, ok := e.Value.(*fsm.Service); ok {
-			byID[e.ID] = service
-		}
-	}
-	t := &routeTable{}
-	for _, e := range entities {
-		entity, ok := e.Value.(*fsm.Route)
-		if !ok || routeProtocols(entity) == 0 {
-			continue // a stream route: not of this data plane
-		}
-		var service *fsm.Service
-		if entity.Service != nil {
-			if service = byID[entity.Service.ID]; service == nil {
-				c.problems = append(c.problems, Problem{"routes", e.ID, fmt.Errorf("its service %s does not exist", entity.Service.ID)})
-				continue
-			}
-			if !service.Enabled {
-				continue // Kong: the routes of a disabled service do not exist
-			}
-		}
-		t.entities = append(t.entities, e)
-		t.compiled = append(t.compiled, c.compileRoute(entity, service))
-	}
-	if c.last != nil && slices.Equal(t.entities, c.last.routes.entities) {
-		t.router, t.problems = c.last.routes.router, c.last.routes.problems
-	} else {
-		t.router, t.problems = newRouter(t.compiled)
-	}
-	for _, p := range t.problems {
-		c.problems = append(c.problems, Problem{Kind: "routes", ID: p.RouteID, Err: p.Err})
-	}
-	return t
-}
-
 // routeProtocols is protocolSet with Kong's default for routes.
 func routeProtocols(r *fsm.Route) protocols {
 	if len(r.Protocols) == 0 {
@@ -198,14 +188,10 @@ func routeProtocols(r *fsm.Route) protocols {
 	return protocolSet(r.Protocols)
 }
 
-func newRouter(compiled []*route) (*router.Router, []router.Problem) {
-	routes := make([]router.Route, len(compiled))
-	for i, r := range compiled {
-		e := r.entity
-		routes[i] = router.Route{ID: e.ID, CreatedAt: e.CreatedAt, Methods: e.Methods, Hosts: e.Hosts, Paths: e.Paths,
-			SNIs: e.SNIs, Headers: canonicalNames(e.Headers), RegexPriority: e.RegexPriority, Value: i}
-	}
-	return router.New(routes)
+// routerRoute is what the router looks at of a route.
+func routerRoute(e *fsm.Route, slot int) router.Route {
+	return router.Route{ID: e.ID, CreatedAt: e.CreatedAt, Methods: e.Methods, Hosts: e.Hosts, Paths: e.Paths,
+		SNIs: e.SNIs, Headers: canonicalNames(e.Headers), RegexPriority: e.RegexPriority, Value: slot}
 }
 
 // canonicalNames lets the router ask for fields in the form that needs no
@@ -221,8 +207,10 @@ func canonicalNames(headers map[string][]string) map[string][]string {
 	return canonical
 }
 
-func (c *compiler) compileRoute(entity *fsm.Route, service *fsm.Service) *route {
-	r := &route{entity: entity, service: service, speaks: routeProtocols(entity), label: entity.Name}
+// compileRoute gives a route, and why its service cannot be spoken to as it
+// ought to.
+func (c *compiler) compileRoute(entity *fsm.Route, service *fsm.Service) (r *route, trust error) {
+	r = &route{entity: entity, service: service, speaks: routeProtocols(entity), label: entity.Name}
 	if r.label == "" {
 		r.label = entity.ID
 	}
@@ -234,11 +222,11 @@ func (c *compiler) compileRoute(entity *fsm.Route, service *fsm.Service) *route 
 			r.serviceLabel = service.Host
 		}
 		r.compileTarget(service)
-		c.compileTLS(r)
+		trust = c.compileTLS(r)
 	}
 	r.chain = c.index.chain(entity.ID, serviceID, r.speaks)
 	r.counters = c.metrics.route(r.serviceLabel, r.label)
-	return r
+	return r, trust
 }
 
 // compileTarget fills what the upstream client needs.
@@ -266,9 +254,9 @@ func (r *route) compileTarget(s *fsm.Service) {
 
 // compileTLS fills how a service is spoken to that speaks TLS. An error leaves
 // a configuration that trusts no more than it should.
-func (c *compiler) compileTLS(r *route) {
+func (c *compiler) compileTLS(r *route) error {
 	if !r.target.TLS {
-		return
+		return nil
 	}
 	proto := "http/1.1"
 	if r.target.HTTP2 {
@@ -276,13 +264,8 @@ func (c *compiler) compileTLS(r *route) {
 	}
 	config, _, err := c.upstreams.Config(r.service, proto)
 	r.target.Config = config
-	if p := (Problem{Kind: "services", ID: r.service.ID, Err: err}); err != nil && !slices.ContainsFunc(c.problems, p.same) {
-		c.problems = append(c.problems, p)
-	}
+	return err
 }
-
-// same says whether two problems are about one entity.
-func (p Problem) same(other Problem) bool { return p.Kind == other.Kind && p.ID == other.ID }
 
 // defaultTimeout is Kong's for connect, write and read.
 const defaultTimeout = 60 * time.Second

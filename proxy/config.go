@@ -145,6 +145,8 @@ type Config struct {
 	Stapler *tlsconf.Stapler
 	// UpstreamTLS is how services are spoken to that do not say otherwise.
 	UpstreamTLS tlsconf.Defaults
+
+	lingering time.Duration // another for tests; default lingering
 }
 
 // complete gives the configuration with its defaults, or why it cannot be used.
@@ -176,6 +178,7 @@ func (c Config) complete() (Config, error) {
 	setDefault(&c.SendTimeout, DefaultSendTimeout)
 	setDefault(&c.KeepaliveRequests, DefaultKeepaliveRequests)
 	setDefault(&c.Loops, runtime.GOMAXPROCS(0))
+	setDefault(&c.lingering, lingering)
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}

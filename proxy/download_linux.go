@@ -24,8 +24,10 @@ type download struct {
 type downloadState struct {
 	// buf is filled up to n and read up to at. The head stays at its beginning
 	// up to the end of the exchange: fields lie in it.
-	buf      *[downloadSize]byte
-	head     int
+	buf  *[downloadSize]byte
+	head int
+	// spare takes the place of buf for the body if the head has left little room.
+	spare    *[downloadSize]byte
 	at, n    int
 	framing  http1.Framing
 	left     int64
@@ -43,9 +45,6 @@ const (
 	// together is how much of a body is copied behind what goes before it, so
 	// that both leave in one piece.
 	together = 4 << 10
-	// fairRounds is how many pieces of a body are moved before the loop is left
-	// to others: where both sides are fast, nothing else ends the moving.
-	fairRounds = 16
 )
 
 var downloads = sync.Pool{New: func() any { return new([downloadSize]byte) }}
@@ -63,6 +62,27 @@ func (d *download) release() {
 	if d.buf != nil {
 		downloads.Put(d.buf)
 		d.buf = nil
+	}
+	if d.spare != nil {
+		downloads.Put(d.spare)
+		d.spare = nil
+	}
+}
+
+// room is the buffer of the body, and where it begins in it.
+func (d *download) room() (*[downloadSize]byte, int) {
+	if d.spare != nil {
+		return d.spare, 0
+	}
+	return d.buf, d.head
+}
+
+// makeRoom gives the body a buffer of its own after a large head, or else each
+// piece of it would be as small as what is left.
+func (d *download) makeRoom() {
+	if d.head > downloadSize/2 {
+		d.spare = downloads.Get().(*[downloadSize]byte)
+		d.at, d.n = 0, copy(d.spare[:], d.buf[d.at:d.n])
 	}
 }
 
@@ -85,12 +105,14 @@ func (x *h1) fill() error {
 		}
 		d.buf = downloads.Get().(*[downloadSize]byte)
 	}
+	buf, start := d.room()
 	if d.at == d.n {
-		d.at, d.n = d.head, d.head
+		d.at, d.n = start, start
 	}
-	n, err := x.link.Read(d.buf[d.n:])
+	n, err := x.link.Read(buf[d.n:])
 	if n > 0 {
 		d.n += n
+		x.c.worked(n)
 		x.arrived(waitLinkRead)
 		return nil
 	}
@@ -227,13 +249,15 @@ func (x *h1) beginRelay() {
 	}
 	d.left = d.framing.Length
 	d.relaying = true
+	d.makeRoom()
 	x.sendHead(length)
 }
 
-// relayBytes moves what can be moved of the body.
+// relayBytes moves what can be moved of the body in this turn, but one piece at
+// least: the request may have used the turn up.
 func (x *h1) relayBytes() (moved bool) {
 	d := &x.down
-	for rounds := 1; ; rounds++ {
+	for first := true; ; first = false {
 		// What has come already leaves together with the head.
 		if (d.at < d.n || d.emptyLeft()) && !d.ended && x.outAt == 0 && len(x.direct) == 0 {
 			moved = true
@@ -248,9 +272,6 @@ func (x *h1) relayBytes() (moved bool) {
 		if !x.flushOut() {
 			return moved
 		}
-		if rounds == fairRounds {
-			x.c.task.Detach()
-		}
 		switch {
 		case d.marked:
 			x.relayed()
@@ -260,8 +281,11 @@ func (x *h1) relayBytes() (moved bool) {
 			moved = true
 			continue
 		}
-		if d.at < d.n {
+		switch {
+		case d.at < d.n:
 			continue
+		case !first && x.c.tired():
+			return true
 		}
 		err := x.fill()
 		switch {
@@ -353,7 +377,8 @@ func (d *download) buffered() []byte {
 	if d.buf == nil {
 		return nil
 	}
-	return d.buf[d.at:d.n]
+	buf, _ := d.room()
+	return buf[d.at:d.n]
 }
 
 // frame adds a piece of the body to the output.

@@ -11,13 +11,10 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/sluicegate/sluice/proxy/plugin"
 )
 
 // TestSlowReader: a client that hardly reads holds the service back, and is cut
@@ -72,53 +69,6 @@ func slowReader(t *testing.T, w *world, dial func() *faultyClient) {
 	}
 	w.awaitInFlight(0)
 	eventually(t, "a line with 499", func() bool { return strings.Contains(w.access.String(), `" 499 `) })
-}
-
-// TestSlowloris: very many clients that say little, or read nothing, leave the
-// others served, cost little and are cut in the end.
-func TestSlowloris(t *testing.T) {
-	const each = 200
-	w := newWorld(t)
-	w.config.ReadHeaderTimeout, w.config.BodyTimeout, w.config.SendTimeout = 3*time.Second, time.Second, time.Second
-	w.behind(echo)
-	w.hook("large", accessHook(func(ex *plugExchange) plugin.Verdict {
-		if ex.Request.Path != "/r/large" {
-			return plugin.Continue
-		}
-		return ex.Exit(200, strings.Repeat("x", 8<<20))
-	}))
-	w.plugin("test-mid", "large", nil)
-	var clients []*faultyClient
-	for range each {
-		clients = append(clients, w.dial(0).say("GET /r HT"), w.dial(0).say("POST /r HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx"))
-	}
-	for range 4 {
-		clients = append(clients, w.dial(0).say("GET /r/large HTTP/1.1\r\nHost: a\r\n\r\n"))
-	}
-	good := w.dial(0)
-	for range 10 {
-		for i := range each {
-			clients[2*i].say("x")
-			clients[2*i+1].say("x")
-		}
-		for range 5 {
-			good.say("GET /r HTTP/1.1\r\nHost: a\r\n\r\n")
-			if a := good.hear("GET"); a.status != 200 {
-				t.Fatalf("a good client: %+v", a)
-			}
-		}
-	}
-	var wg sync.WaitGroup
-	for i, c := range clients {
-		wg.Go(func() {
-			if i < 2*each {
-				c.ends()
-			}
-		})
-	}
-	wg.Wait()
-	w.awaitInFlight(0)
-	eventually(t, "408s in the log", func() bool { return strings.Count(w.access.String(), `" 408 `) == each })
 }
 
 // TestShutdownLeavesNothing: no descriptor and no goroutine is left, whatever was

@@ -94,7 +94,7 @@ func withGood(w *world, bad func(net.Conn, *bufio.Reader)) {
 			bad(c, r)
 		}
 	})
-	quick := object{"read_timeout": 100, "write_timeout": 100, "retries": 0}
+	quick := object{"read_timeout": 500, "write_timeout": 500, "retries": 0} // more than a busy machine takes to answer
 	w.route(w.service(to, quick), object{"paths": []string{"/bad"}})
 	w.route(w.service(good, nil), object{"paths": []string{"/good"}})
 	w.route(w.service("http://127.0.0.1:1", quick), object{"paths": []string{"/refused"}})

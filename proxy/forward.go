@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -89,11 +90,7 @@ func (x *exchange) prepareBody(q *upstream.Request, trailed bool) error {
 		if q.Whole = x.front.heldBody(); q.Whole != nil {
 			return nil
 		}
-		if int64(cap(x.whole)) < length {
-			x.whole = make([]byte, length)
-		}
-		x.whole = x.whole[:length]
-		if _, err := io.ReadFull(x.Request.Body, x.whole); err != nil {
+		if err := x.readWhole(int(length)); err != nil {
 			return fmt.Errorf("%w: %w", upstream.ErrBody, err)
 		}
 		q.Whole = x.whole
@@ -110,6 +107,21 @@ func (x *exchange) prepareBody(q *upstream.Request, trailed bool) error {
 	}
 	if q.Expect = x.expect; !q.Expect {
 		x.Request.Header.Del("Expect")
+	}
+	return nil
+}
+
+// readWhole reads a small body. Memory is taken as the body comes: very many
+// clients may announce one and send hardly anything of it.
+func (x *exchange) readWhole(length int) error {
+	const first = 4 << 10
+	for at := 0; at < length; {
+		end := min(length, max(2*at, first, cap(x.whole)))
+		x.whole = slices.Grow(x.whole[:at], end-at)[:end]
+		if _, err := io.ReadFull(x.Request.Body, x.whole[at:]); err != nil {
+			return err
+		}
+		at = end
 	}
 	return nil
 }

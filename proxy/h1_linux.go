@@ -358,7 +358,7 @@ func (x *h1) panicked() {
 // dropLink closes the connection to the service: nothing more is wanted of it.
 func (x *h1) dropLink() {
 	if x.link != nil {
-		if !x.up.done {
+		if !x.up.done || x.tunnels[0].stuck {
 			x.link.Reset()
 		}
 		x.link.Close()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/sluicegate/sluice/internal/evloop"
 	"github.com/sluicegate/sluice/proxy/http1"
@@ -16,11 +17,14 @@ type flow struct {
 	pending []byte
 	// ended says that no more comes, closed that the other side knows.
 	ended, closed bool
+	// moved says that the last move has read or written something, or sent what
+	// TLS held, stuck that it found no room to write.
+	moved, stuck bool
 }
 
 // beginTunnel connects client and service after a switch of protocols, until
-// both have ended, one has failed, nothing has moved for the service's read
-// timeout (as in nginx), or the node stops.
+// both have ended, one has failed, nothing has moved for too long (see
+// tunnelTimeout), or the node stops.
 func (x *h1) beginTunnel() {
 	d := &x.down
 	x.Response.Source = plugin.FromService
@@ -47,7 +51,7 @@ func (x *h1) beginTunnel() {
 	x.c.task.SetDeadline(x.c.task.Now().Add(x.outgoing.Timeouts.Read))
 }
 
-// pumpTunnel moves what can be moved both ways.
+// pumpTunnel moves what can be moved both ways in this turn.
 func (x *h1) pumpTunnel() bool {
 	c := x.c
 	if c.task.Expired() || c.conn.IsCut() {
@@ -63,8 +67,8 @@ func (x *h1) pumpTunnel() bool {
 		x.end()
 		return true
 	}
-	sent, err := up.move(x.link, c.stream)
-	got, err2 := down.move(c.stream, x.link)
+	sent, more, err := up.move(x.link, c.stream)
+	got, more2, err2 := down.move(c.stream, x.link)
 	x.body.read += sent
 	x.bodySent += got
 	if err = errors.Join(err, err2); err != nil || up.closed && down.closed {
@@ -74,51 +78,80 @@ func (x *h1) pumpTunnel() bool {
 		x.end()
 		return true
 	}
-	if sent+got > 0 {
-		c.task.SetDeadline(c.task.Now().Add(x.outgoing.Timeouts.Read))
+	if up.moved || down.moved {
+		c.task.SetDeadline(c.task.Now().Add(x.tunnelTimeout()))
 	}
-	return false
+	if more || more2 {
+		c.worked(turnBytes) // others of the loop have their turn
+	}
+	return more || more2
 }
 
-// move passes on what is there. It stops when one side has to be waited for.
-func (f *flow) move(to, from evloop.Stream) (moved int64, err error) {
+// tunnelTimeout is how long nothing may move, which as in nginx goes by what is
+// waited for: a service that takes nothing has its write timeout, one that says
+// nothing its read timeout, and a client that takes nothing Config.SendTimeout,
+// for meanwhile the service is not listened to.
+func (x *h1) tunnelTimeout() time.Duration {
+	t := &x.outgoing.Timeouts
+	limit := t.Read
+	if x.tunnels[1].stuck {
+		limit = x.proxy.cfg.SendTimeout
+	}
+	if x.tunnels[0].stuck {
+		limit = min(limit, t.Write)
+	}
+	return limit
+}
+
+// move passes on what is there. It stops when one side has to be waited for, or
+// when the other direction should have its turn: more is true then.
+func (f *flow) move(to, from evloop.Stream) (sent int64, more bool, err error) {
 	defer f.release()
-	for {
+	f.moved, f.stuck = false, false
+	for range turnBytes / readWork {
 		n, err := 0, error(nil)
 		if len(f.pending) > 0 { // TLS takes no write at all after CloseWrite
 			n, err = to.Write(f.pending)
-			moved += int64(n)
+			sent += int64(n)
+			f.moved = f.moved || n > 0
 			f.pending = f.pending[n:]
 		}
 		if err == nil {
-			err = to.Flush()
+			var left int
+			left, err = to.Flush()
+			f.moved = f.moved || left > 0
 		}
 		switch {
 		case err == evloop.ErrAgain:
-			return moved, nil
+			f.stuck = true
+			return sent, false, nil
 		case err != nil:
-			return moved, err
+			return sent, false, err
 		case f.closed:
-			return moved, nil
+			return sent, false, nil
 		case f.ended:
 			f.closed = true
-			return moved, to.CloseWrite()
+			return sent, false, to.CloseWrite()
+		case sent >= turnBytes:
+			return sent, true, nil
 		}
 		if f.buf == nil {
 			f.buf = downloads.Get().(*[downloadSize]byte)
 		}
 		n, err = from.Read(f.buf[:])
 		f.pending = f.buf[:n]
+		f.moved = f.moved || n > 0
 		switch {
 		case n > 0 || err == nil:
 		case err == evloop.ErrAgain:
-			return moved, nil
+			return sent, false, nil
 		case errors.Is(err, io.EOF):
 			f.ended = true
 		default:
-			return moved, err
+			return sent, false, err
 		}
 	}
+	return sent, true, nil
 }
 
 // release gives the buffer back if nothing waits in it.

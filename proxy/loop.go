@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/fsm"
-	"github.com/sluicegate/sluice/proxy/upstream"
 )
 
 // compileShare is the part of the time that building may take while changes
@@ -52,24 +51,14 @@ func (p *Proxy) swap(view *fsm.View) time.Duration {
 	old := p.current.Swap(s)
 	if old != nil {
 		close(old.superseded)
-		if old.routes != s.routes {
-			p.keepTargets(s.routes.compiled)
+		if targets := p.compiler.routes.targets; targets.stale > 0 {
+			p.client.Keep(targets.wanted)
+			p.loops.keep(targets.wanted)
 		}
 	}
 	p.log.Debug("configuration compiled", zap.Uint64("index", s.index),
-		zap.Int("routes", len(s.routes.compiled)), zap.Duration("took", s.took), zap.Int("problems", len(s.problems)))
+		zap.Int("routes", len(p.compiler.routes.known)), zap.Duration("took", s.took), zap.Int("problems", len(s.problems)))
 	return s.took
-}
-
-// keepTargets lets go of what is kept for services that no route leads to.
-func (p *Proxy) keepTargets(routes []*route) {
-	wanted := make(map[upstream.Target]bool, len(routes))
-	for _, r := range routes {
-		wanted[r.target] = true
-	}
-	keep := func(t upstream.Target) bool { return wanted[t] }
-	p.client.Keep(keep)
-	p.loops.keep(keep)
 }
 
 // Index is the index of the configuration that requests are served with

@@ -47,6 +47,7 @@ func (g *shardedGauge) sum() (total int64) {
 // routeCounters counts the answers of one route by status.
 type routeCounters struct {
 	service, route string
+	users          int // routes with these names; guarded by metrics.mu
 	// codes is replaced as a whole when a new status appears: a route has few.
 	codes atomic.Pointer[[]codeCounter]
 	mu    sync.Mutex // held to replace codes
@@ -126,8 +127,8 @@ func newMetrics(p *Proxy) *metrics {
 	}
 }
 
-// route gives the counters of a route by its names. They live on while the
-// names are configured.
+// route gives the counters of a route by its names. They live on until release
+// was called as often.
 func (m *metrics) route(service, route string) *routeCounters {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -137,18 +138,17 @@ func (m *metrics) route(service, route string) *routeCounters {
 		r = &routeCounters{service: service, route: route}
 		m.routes[key] = r
 	}
+	r.users++
 	return r
 }
 
-// keep drops the counters of all but these routes.
-func (m *metrics) keep(routes []*route) {
+// release says that a route that had counters is no longer configured.
+func (m *metrics) release(r *routeCounters) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	kept := make(map[[2]string]*routeCounters, len(routes))
-	for _, r := range routes {
-		kept[[2]string{r.serviceLabel, r.label}] = r.counters
+	if r.users--; r.users == 0 {
+		delete(m.routes, [2]string{r.service, r.route})
 	}
-	m.routes = kept
 }
 
 // count counts an exchange that has ended.

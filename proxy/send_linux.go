@@ -15,8 +15,19 @@ import (
 // flushOut sends what waits for the client. False: some is left, or the client
 // has gone and the exchange is over.
 func (x *h1) flushOut() bool {
-	for x.outAt < len(x.out) || len(x.direct) > 0 {
-		n, err := x.c.stream.WriteBoth(x.out[x.outAt:], x.direct)
+	for {
+		// What TLS holds goes first, so that its progress shows.
+		n, err := x.c.stream.Flush()
+		if n > 0 {
+			x.arrived(waitClientWrite)
+		}
+		if err != nil {
+			return x.clientBlocked(err)
+		}
+		if x.outAt == len(x.out) && len(x.direct) == 0 {
+			break
+		}
+		n, err = x.c.stream.WriteBoth(x.out[x.outAt:], x.direct)
 		if n > 0 {
 			k := min(n, len(x.out)-x.outAt)
 			x.outAt += k
@@ -26,9 +37,6 @@ func (x *h1) flushOut() bool {
 		if err != nil {
 			return x.clientBlocked(err)
 		}
-	}
-	if err := x.c.stream.Flush(); err != nil {
-		return x.clientBlocked(err)
 	}
 	x.out, x.outAt, x.direct = x.out[:0], 0, nil
 	return true

@@ -203,6 +203,8 @@ func (x *exchange) recoverCore() {
 
 // unexpected makes the answer to a fault of our own.
 func (x *exchange) unexpected() plugin.Verdict {
+	// Whatever went wrong may have taken these away.
+	x.Request.Header, x.Response.Header = &x.requestFields, &x.responseFields
 	return x.Exit(http.StatusInternalServerError, "An unexpected error occurred")
 }
 

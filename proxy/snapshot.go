@@ -33,13 +33,12 @@ type snapshot struct {
 }
 
 // routeTable is the router with what it leads to. Value of a router.Route is
-// the index of the compiled one, so that a change of plugins or services keeps
+// the slot of the compiled one, so that a change of plugins or services keeps
 // the router.
 type routeTable struct {
 	router   *router.Router
-	problems []router.Problem
-	entities []*fsm.Entity // what it was built from
-	compiled []*route
+	compiled []*route // by slot; nil in those that no route has
+	problems []Problem
 }
 
 // route is a route with all that a request needs of it.

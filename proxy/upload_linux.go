@@ -51,7 +51,7 @@ func (u *upload) reset() {
 func (u *upload) release() {
 	if u.piece != nil {
 		uploadPieces.Put(u.piece)
-		u.piece, u.pending = nil, nil
+		u.piece, u.pending, u.at = nil, nil, 0
 	}
 }
 
@@ -69,28 +69,17 @@ func (u *upload) begin(q *upstream.Request) {
 	u.sent, u.broken, u.done = false, false, false
 }
 
-// pumpUp sends what can be sent of the request. True means that something
-// has moved.
+// pumpUp sends what can be sent of the request in this turn. True means that
+// something has moved.
 func (x *h1) pumpUp() (moved bool) {
 	u := &x.up
-	for rounds := 1; !u.done; rounds++ {
-		if rounds == fairRounds {
-			x.c.task.Detach()
+	for !u.done {
+		n, err := x.flushUp()
+		if n > 0 {
+			moved = true
+			x.arrived(waitLinkWrite)
 		}
-		if u.at < len(u.pending) || len(u.whole) > 0 {
-			n, err := x.link.WriteBoth(u.pending[u.at:], u.whole)
-			if n > 0 {
-				k := min(n, len(u.pending)-u.at)
-				u.at += k
-				u.whole = u.whole[n-k:]
-				u.sent, moved = true, true
-				x.arrived(waitLinkWrite)
-			}
-			if err != nil {
-				return x.linkBlocked(err) || moved
-			}
-		}
-		if err := x.link.Flush(); err != nil {
+		if err != nil {
 			return x.linkBlocked(err) || moved
 		}
 		switch {
@@ -102,12 +91,38 @@ func (x *h1) pumpUp() (moved bool) {
 		case !u.started:
 			x.wait(waitContinue, x.outgoing.ContinueWait())
 			return moved
+		case moved && x.c.tired():
+			return true
 		case !x.takePiece():
 			return moved
 		}
 		moved = true
 	}
 	return moved
+}
+
+// flushUp sends what is pending, and says how much has moved.
+func (x *h1) flushUp() (moved int, err error) {
+	u := &x.up
+	for {
+		// What TLS holds goes first, so that its progress shows.
+		n, err := x.link.Flush()
+		moved += n
+		if err != nil || u.at == len(u.pending) && len(u.whole) == 0 {
+			return moved, err
+		}
+		n, err = x.link.WriteBoth(u.pending[u.at:], u.whole)
+		if n > 0 {
+			k := min(n, len(u.pending)-u.at)
+			u.at += k
+			u.whole = u.whole[n-k:]
+			u.sent = true
+			moved += n
+		}
+		if err != nil {
+			return moved, err
+		}
+	}
 }
 
 // linkBlocked deals with a connection that takes no more. True means that the
@@ -153,6 +168,7 @@ func (x *h1) takePiece() bool {
 	}
 	n, err := x.outgoing.Body.Read(room)
 	ended := errors.Is(err, io.EOF)
+	x.c.worked(n)
 	if n > 0 || ended {
 		x.arrived(waitClientRead)
 	}
@@ -164,6 +180,7 @@ func (x *h1) takePiece() bool {
 		}
 	}
 	if n == 0 && errors.Is(err, evloop.ErrAgain) {
+		u.release() // very many clients may be slow
 		x.wait(waitClientRead, x.proxy.cfg.BodyTimeout)
 		return false
 	}

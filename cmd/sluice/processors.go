@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// loopHold is how long an event loop of the proxy waits in the kernel with its
-// processor before it gives that back to the runtime: about the time between
-// two requests where it makes a difference.
-const loopHold = 3 * time.Millisecond
+// loopHold is how long an event loop of the proxy keeps its processor at least
+// after an event: longer than most pauses between requests where it makes a
+// difference, and less than the 10 ms after which the runtime interrupts it.
+const loopHold = 8 * time.Millisecond
 
 // shareProcessors gives the proxy as many event loops as the process may use
 // cores, and raises GOMAXPROCS by as many again: a loop that waits in the kernel

@@ -34,7 +34,8 @@ type Conn struct {
 var ids atomic.Uint32
 
 const (
-	edges  = (syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | -syscall.EPOLLET) & 0xffffffff
+	edge   = -syscall.EPOLLET & 0xffffffff // the package's constant is negative
+	edges  = syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | edge
 	levels = syscall.EPOLLIN
 )
 
@@ -47,17 +48,25 @@ func (c *Conn) bind(fd int, t *Task, events uint32) error {
 	c.fd, c.loop, c.id = fd, t.loop, ids.Add(1)
 	c.ready.Store(readable | writable | fresh) // to be tried
 	c.task.Store(t)
-	// From here on the connection may be in use elsewhere: nothing of it is
-	// looked at any more.
-	id := c.id
-	if err := t.loop.group.table.put(fd, c); err != nil {
-		return err
+	// From here on it can be found and its task poked; that must not run before
+	// all of this is done, or else it may close what is added here.
+	unowned := t.state.CompareAndSwap(idle, running)
+	err := t.loop.group.table.put(fd, c)
+	if err == nil {
+		if err = t.loop.control(syscall.EPOLL_CTL_ADD, fd, c.id, events); err != nil {
+			t.loop.group.table.drop(fd, c)
+		}
 	}
-	if err := t.loop.control(syscall.EPOLL_CTL_ADD, fd, id, events); err != nil {
-		t.loop.group.table.drop(fd, c)
-		return err
+	switch {
+	case err != nil:
+		c.task.Store(nil) // nobody pokes it any more
+		if unowned {
+			t.state.Store(idle)
+		}
+	case unowned:
+		t.release()
 	}
-	return nil
+	return err
 }
 
 // Attach makes the events of the connection those of another task of the same
@@ -111,8 +120,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 		case errno == syscall.EINTR:
 			continue
 		case errno != 0:
+			c.ready.Or(readable) // whoever asks again is told again
 			return 0, fmt.Errorf("read: %w", errno)
 		case n == 0:
+			c.ready.Or(readable)
 			return 0, io.EOF
 		case int(n) == len(p), c.ready.Load()&hungUp != 0:
 			c.ready.Or(readable) // there may be more, and no event for it
@@ -162,15 +173,21 @@ func (c *Conn) HungUp() bool { return c.ready.Load()&(hungUp|cut) != 0 }
 // segment with data is told of a moment after the data where it is read before
 // its event, or just while the event is made. For the owner.
 func (c *Conn) Ended() bool {
-	ready := c.ready.Load()
-	if ready&fresh == 0 || ready&(hungUp|cut) != 0 {
-		return ready&(hungUp|cut) != 0
+	if c.HungUp() {
+		return true
+	}
+	if c.ready.Load()&fresh == 0 {
+		return false
 	}
 	c.ready.And(^fresh)
 	var b [1]byte
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&b[0])), 1,
 		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
-	return errno == 0 && n == 0
+	if errno != 0 || n > 0 {
+		return false
+	}
+	c.ready.Or(hungUp | readable)
+	return true
 }
 
 // Broken says whether the connection is known to be over in both directions: it

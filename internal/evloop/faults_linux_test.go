@@ -1,6 +1,7 @@
 package evloop
 
 import (
+	"io"
 	"syscall"
 	"testing"
 	"time"
@@ -79,10 +80,7 @@ func (p *pokedFromAfar) Run() {
 // reads nothing, is bounded.
 func TestOwedToAPeer(t *testing.T) {
 	both(t, func(t *testing.T, g *Group) {
-		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		fds := pair(t)
 		defer syscall.Close(fds[1])
 		var task Task
 		var c Conn
@@ -93,12 +91,35 @@ func TestOwedToAPeer(t *testing.T) {
 		defer c.Close()
 		s := &Socket{loop: &c, reading: true}
 		answer := make([]byte, 64)
-		sent := 0
+		sent, err := 0, error(nil)
 		for ; err == nil && sent < 64<<20; sent += len(answer) {
 			_, err = s.Write(answer)
 		}
 		if err == nil || cap(s.held) > 4*maxOwed {
 			t.Errorf("%d bytes are held of %d: %v", cap(s.held), sent, err)
+		}
+	})
+}
+
+// TestEndIsToldAgain: whoever reads on after the end of a connection does not
+// wait for what never comes.
+func TestEndIsToldAgain(t *testing.T) {
+	both(t, func(t *testing.T, g *Group) {
+		fds := pair(t)
+		if err := syscall.Close(fds[1]); err != nil {
+			t.Fatal(err)
+		}
+		var task Task
+		var c Conn
+		task.Init(g.Loops()[0], handlerFunc(func() {}))
+		if err := c.Bind(fds[0], &task); err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for range 3 {
+			if n, err := c.Read(make([]byte, 10)); n != 0 || err != io.EOF {
+				t.Errorf("%d, %v", n, err)
+			}
 		}
 	})
 }

@@ -23,9 +23,11 @@ var (
 type Config struct {
 	// Loops is how many loops run, at least 1.
 	Loops int
-	// Hold is how long a loop without events keeps its processor before it
-	// gives it back to the runtime: a wake-up costs half as much then. Other goroutines need processors of their own then:
-	// with Hold above 0, GOMAXPROCS has to be larger than Loops. Default 0.
+	// Hold is how long a loop keeps its processor after an event at least, and
+	// twice as long at most, before it gives that back to the runtime: a wake-up
+	// costs half as much meanwhile, and deadlines strike up to Hold later. Other
+	// goroutines need processors of their own then: with Hold above 0, GOMAXPROCS
+	// has to be larger than Loops. Default 0.
 	Hold time.Duration
 	// Failed is told of a loop that cannot go on (epoll itself fails); may be
 	// nil.

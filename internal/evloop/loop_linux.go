@@ -20,6 +20,7 @@ type Loop struct {
 	index int
 	fd    int
 	bell  int // an eventfd that wakes the loop
+	alarm int // a timerfd that ends a hold
 
 	// lead is the leader's term shifted by one, and in the lowest bit whether
 	// it is in a handler. A new term begins by changing it from there.
@@ -29,13 +30,18 @@ type Loop struct {
 	// spawned says that a goroutine was made ready on this processor, which
 	// should not wait for the loop to give it up.
 	spawned atomic.Bool
+	// returned is a stack of tasks that have yielded elsewhere.
+	returned atomic.Pointer[Task]
 
 	// The rest belongs to the leader.
 	events  [maxEvents]syscall.EpollEvent
 	at, n   int
 	expired []*Task
-	yielded Time
+	ready   readyList // tasks that have yielded
+	due     bool      // the first of them runs after the events
 	wheel   wheel
+	alarmed bool   // the alarm is set
+	held    uint64 // turns when it was set
 
 	// now is the time of the last look at the kernel.
 	now atomic.Int64
@@ -49,18 +55,33 @@ func newLoop(g *Group, index int) (*Loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	l := &Loop{group: g, index: index, fd: fd}
-	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
-	if errno != 0 {
-		return nil, errors.Join(fmt.Errorf("eventfd: %w", errno), syscall.Close(fd))
-	}
-	l.bell = int(bell)
-	if err := l.control(syscall.EPOLL_CTL_ADD, l.bell, 0, syscall.EPOLLIN); err != nil {
+	l := &Loop{group: g, index: index, fd: fd, bell: -1, alarm: -1}
+	if err := l.openSignals(); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
 	l.now.Store(int64(g.Now()))
 	l.wheel.init(l.Now())
 	return l, nil
+}
+
+// openSignals makes the two descriptors that wake the loop apart from sockets.
+func (l *Loop) openSignals() error {
+	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if errno != 0 {
+		return fmt.Errorf("eventfd: %w", errno)
+	}
+	l.bell = int(bell)
+	const clockMonotonic = 1
+	alarm, _, errno := syscall.RawSyscall(syscall.SYS_TIMERFD_CREATE, clockMonotonic, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if errno != 0 {
+		return fmt.Errorf("timerfd: %w", errno)
+	}
+	l.alarm = int(alarm)
+	if err := l.control(syscall.EPOLL_CTL_ADD, l.bell, 0, syscall.EPOLLIN); err != nil {
+		return err
+	}
+	// Setting the alarm again makes it unready, so it need never be read.
+	return l.control(syscall.EPOLL_CTL_ADD, l.alarm, 0, syscall.EPOLLIN|edge)
 }
 
 // Now is the time of the last events, on the group's clock: good enough for
@@ -71,7 +92,13 @@ func (l *Loop) Now() Time { return Time(l.now.Load()) }
 func (l *Loop) Index() int { return l.index }
 
 func (l *Loop) close() error {
-	if err := errors.Join(syscall.Close(l.fd), syscall.Close(l.bell)); err != nil {
+	var err error
+	for _, fd := range [...]int{l.fd, l.bell, l.alarm} {
+		if fd >= 0 {
+			err = errors.Join(err, syscall.Close(fd))
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("close epoll: %w", err)
 	}
 	return nil
@@ -83,6 +110,9 @@ func (l *Loop) run(term uint32) {
 	free := uint64(term) << 1
 	for {
 		if l.at == l.n {
+			if !l.runDue(term, free) {
+				return
+			}
 			if err := l.wait(); err != nil {
 				if !l.group.closed.Load() && l.group.cfg.Failed != nil {
 					l.group.cfg.Failed(err)
@@ -97,8 +127,12 @@ func (l *Loop) run(term uint32) {
 		}
 		e := &l.events[l.at]
 		l.at++
-		if int(e.Fd) == l.bell {
+		switch int(e.Fd) {
+		case l.bell:
 			l.rung()
+			continue
+		case l.alarm:
+			l.alarmed = false
 			continue
 		}
 		c := l.group.table.find(int(e.Fd), uint32(e.Pad))
@@ -116,8 +150,15 @@ func (l *Loop) run(term uint32) {
 func (l *Loop) handle(t *Task, term uint32, free uint64) bool {
 	l.lead.Store(free | 1)
 	l.turns.Add(1)
-	t.runInline(term)
-	return l.lead.CompareAndSwap(free|1, free)
+	yielded := t.runInline(term)
+	leads := l.lead.CompareAndSwap(free|1, free)
+	switch {
+	case yielded && leads:
+		l.ready.push(t)
+	case yielded: // the queue is another's
+		l.giveBack(t)
+	}
+	return leads
 }
 
 // expire runs the tasks whose deadlines have passed.
@@ -167,43 +208,55 @@ func (l *Loop) wait() error {
 	if l.group.closed.Load() {
 		return ErrClosed
 	}
-	hold := l.group.cfg.Hold
-	if hold > 0 && l.Now().Sub(l.yielded) > yieldEvery {
+	l.takeBack()
+	l.due = l.ready.first != nil
+	spawned := l.spawned.Load()
+	holds := !spawned && (l.alarmed || l.hold())
+	if spawned || l.due && !holds {
 		l.yield()
 	}
-	if hold > 0 && !l.spawned.Load() {
-		if pause := time.Duration(l.next() - l.Now()); pause < hold {
-			hold = max(0, pause)
-		}
-		err := l.poll(int((hold + time.Millisecond - 1) / time.Millisecond))
-		if err != nil || l.n > 0 || hold < l.group.cfg.Hold {
-			return err
-		}
-	}
-	if l.spawned.Load() {
-		l.yield()
+	switch {
+	case l.due:
+		return l.poll(0)
+	case holds:
+		return l.poll(forever)
 	}
 	return l.sleep()
 }
 
-// yieldEvery is how long a loop holds its processor without asking: after 10 ms
-// the runtime would interrupt it with a signal, which costs more.
-const yieldEvery = 8 * time.Millisecond
+// forever is a wait without a time limit.
+const forever = ^uintptr(0)
+
+// hold sets the alarm anew if something was handled since it was set last. It
+// also yields then: after 10 ms the runtime would interrupt the goroutine with
+// a signal, which costs more. False means that the loop has nothing to do.
+func (l *Loop) hold() bool {
+	turns := l.turns.Load()
+	if l.group.cfg.Hold <= 0 || turns == l.held {
+		return false
+	}
+	l.held = turns
+	l.yield()
+	once := struct{ interval, value syscall.Timespec }{value: syscall.NsecToTimespec(int64(l.group.cfg.Hold))}
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_TIMERFD_SETTIME, uintptr(l.alarm), 0, uintptr(unsafe.Pointer(&once)), 0, 0, 0)
+	l.alarmed = errno == 0
+	return l.alarmed
+}
 
 // yield lets other goroutines run that are ready on this processor.
 func (l *Loop) yield() {
 	l.spawned.Store(false)
-	l.yielded = l.Now()
 	runtime.Gosched()
 }
 
-// poll asks the kernel for events, waiting for some milliseconds at most. The
-// runtime is not told, so that it does not take the processor away: with
-// syscall.Syscall every wait of a quarter of a millisecond would cost a change
-// of threads.
-func (l *Loop) poll(ms int) error {
+// poll waits for events, the alarm among them. The runtime is not told, so that
+// it does not take the processor away: with syscall.Syscall every wait of a
+// quarter of a millisecond would cost a change of threads. There is no time
+// limit, because the kernel would set its own timer at each wait; or a limit of
+// 0, which only looks.
+func (l *Loop) poll(limit uintptr) error {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.fd),
-		uintptr(unsafe.Pointer(&l.events)), maxEvents, uintptr(ms), 0, 0)
+		uintptr(unsafe.Pointer(&l.events)), maxEvents, limit, 0, 0)
 	return l.polled(int(n), errno)
 }
 
@@ -255,13 +308,6 @@ func (l *Loop) control(op, fd int, id, events uint32) error {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
 	return nil
-}
-
-// next gives the time of the loop's next timer.
-func (l *Loop) next() Time {
-	l.wheel.mu.Lock()
-	defer l.wheel.mu.Unlock()
-	return l.wheel.next()
 }
 
 func (l *Loop) arm(t *timer, at Time) {

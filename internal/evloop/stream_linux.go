@@ -19,8 +19,9 @@ type Stream interface {
 	// WriteBoth writes a and then b, as if they were one. It may take less than
 	// both without an error; call it again with the rest.
 	WriteBoth(a, b []byte) (int, error)
-	// Flush sends what Write has taken and not sent. ErrAgain: some is left.
-	Flush() error
+	// Flush sends what Write has taken and not sent, and says how many bytes have
+	// left. ErrAgain: some are still there.
+	Flush() (int, error)
 	// CloseWrite tells the peer that nothing more follows.
 	CloseWrite() error
 }
@@ -42,7 +43,7 @@ func (*againError) Timeout() bool   { return false }
 func (*againError) Temporary() bool { return true }
 
 // Flush implements Stream: a plain connection keeps nothing back.
-func (c *Conn) Flush() error { return nil }
+func (c *Conn) Flush() (int, error) { return 0, nil }
 
 // WriteBoth implements Stream.
 func (c *Conn) WriteBoth(a, b []byte) (int, error) {
@@ -151,12 +152,18 @@ func (s *Secure) Read(p []byte) (int, error) {
 	if s.socket.owed > maxOwed {
 		return 0, errOwed // crypto/tls keeps it for its next write
 	}
+	if n > 0 {
+		// crypto/tls has looked on to an alert behind the data. What is true of
+		// it the next read tells: nobody expects an end, still less ErrAgain, to
+		// come with data.
+		return n, nil
+	}
 	return n, err
 }
 
 // Write implements Stream: it takes all of p or nothing.
 func (s *Secure) Write(p []byte) (int, error) {
-	if err := s.Flush(); err != nil {
+	if _, err := s.Flush(); err != nil {
 		return 0, err
 	}
 	return s.Conn.Write(p)
@@ -168,7 +175,7 @@ const record = 16 << 10
 // WriteBoth implements Stream. A small head goes into one record with what
 // follows.
 func (s *Secure) WriteBoth(a, b []byte) (int, error) {
-	if err := s.Flush(); err != nil {
+	if _, err := s.Flush(); err != nil {
 		return 0, err
 	}
 	if len(a) >= record {
@@ -183,7 +190,7 @@ func (s *Secure) WriteBoth(a, b []byte) (int, error) {
 	if err != nil || k == len(b) {
 		return n, err
 	}
-	if err := s.Flush(); err != nil {
+	if _, err := s.Flush(); err != nil {
 		return n, err
 	}
 	more, err := s.Conn.Write(b[k:])
@@ -191,10 +198,10 @@ func (s *Secure) WriteBoth(a, b []byte) (int, error) {
 }
 
 // Flush implements Stream.
-func (s *Secure) Flush() error {
+func (s *Secure) Flush() (int, error) {
 	held := s.socket.held
 	if len(held) == 0 {
-		return nil
+		return 0, nil
 	}
 	n, err := s.conn.Write(held)
 	s.socket.held = held[:copy(held, held[n:])]
@@ -204,7 +211,7 @@ func (s *Secure) Flush() error {
 	if len(s.socket.held) == 0 && cap(s.socket.held) > 2*record {
 		s.socket.held = nil
 	}
-	return err
+	return n, err
 }
 
 // NetConn gives the connection below, nil once it has moved.

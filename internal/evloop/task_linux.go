@@ -40,9 +40,12 @@ type Task struct {
 	// inline says that the owner is the loop's goroutine, term which of its
 	// terms; both belong to the owner.
 	inline bool
-	term   uint32
-	wake   chan struct{} // made by the first Wait
-	watch  atomic.Pointer[Watcher]
+	// yielded says that the handler has called Yield.
+	yielded bool
+	term    uint32
+	next    *Task         // in the loop's queue
+	wake    chan struct{} // made by the first Wait
+	watch   atomic.Pointer[Watcher]
 
 	deadline atomic.Int64
 	timer    timer // in the loop's wheel
@@ -69,6 +72,21 @@ func (t *Task) Detach() {
 		t.inline = false
 		t.loop.resign(t.term)
 	}
+}
+
+// Yield has the handler run again soon, inline, once it has returned: after the
+// events that have come by then, and after the tasks that have yielded before.
+// A handler with much to do calls it after a part of that and returns, so that
+// others have their turn. After Detach, too, the task comes back to the loop.
+// For the owner only.
+func (t *Task) Yield() { t.yielded = true }
+
+// gaveWay says whether the handler has called Yield, and forgets it. The task
+// stays owned: by the loop's queue, where the caller puts it.
+func (t *Task) gaveWay() bool {
+	yielded := t.yielded
+	t.yielded = false
+	return yielded
 }
 
 // Wait waits for an event of the task's connections, for Poke or for the
@@ -136,6 +154,10 @@ func (t *Task) run() {
 	for {
 		t.handler.Run()
 		t.inline = false // whoever owns it next says so itself
+		if t.gaveWay() {
+			t.loop.giveBack(t)
+			return
+		}
 		if t.state.CompareAndSwap(running, idle) {
 			return
 		}
@@ -143,20 +165,32 @@ func (t *Task) run() {
 	}
 }
 
-// runInline is run on the loop's goroutine.
-func (t *Task) runInline(term uint32) {
+// release ends an ownership in which the handler did not run. What has happened
+// meanwhile has its turn on the loop.
+func (t *Task) release() {
+	if !t.state.CompareAndSwap(running, idle) {
+		t.loop.giveBack(t)
+	}
+}
+
+// runInline is run on the loop's goroutine. True means that the handler has
+// yielded: the caller still owns the task and has to queue it.
+func (t *Task) runInline(term uint32) (yielded bool) {
 	for {
 		t.inline, t.term = true, term
 		t.handler.Run()
 		detached := !t.inline
 		t.inline = false
+		if t.gaveWay() {
+			return true
+		}
 		if t.state.CompareAndSwap(running, idle) {
-			return
+			return false
 		}
 		t.state.Store(running)
 		if detached {
 			t.run()
-			return
+			return false
 		}
 	}
 }

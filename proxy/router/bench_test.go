@@ -183,3 +183,37 @@ func TestMatchDoesNotAllocateForLiteralRoutes(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkBuilder is the price of a change of one route among many.
+func BenchmarkBuilder(b *testing.B) {
+	kinds := []struct {
+		name string
+		make func(int) ([]Route, []Request)
+	}{{"paths", pathRoutes}, {"hosts", hostRoutes}}
+	for _, kind := range kinds {
+		for _, n := range sizes {
+			b.Run(fmt.Sprintf("%s/%d", kind.name, n), func(b *testing.B) {
+				routes, _ := kind.make(n)
+				builder := NewBuilder()
+				for _, route := range routes {
+					if err := builder.Set(route); err != nil {
+						b.Fatal(err)
+					}
+				}
+				builder.Build()
+				b.ReportAllocs()
+				i := 0
+				for b.Loop() {
+					route := routes[i/2%n]
+					if i++; i%2 == 1 {
+						route.Paths = []string{"/changed"}
+					}
+					if err := builder.Set(route); err != nil {
+						b.Fatal(err)
+					}
+					builder.Build()
+				}
+			})
+		}
+	}
+}

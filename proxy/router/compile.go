@@ -20,6 +20,14 @@ type entry struct {
 	priority priority
 }
 
+// compare is negative if e goes before f.
+func (e *entry) compare(f *entry) int {
+	if c := e.priority.compare(&f.priority); c != 0 {
+		return c
+	}
+	return strings.Compare(e.route.ID, f.route.ID)
+}
+
 // pathPattern is one path of a route.
 type pathPattern struct {
 	source  string         // as configured
@@ -41,7 +49,7 @@ type headerValue struct {
 func isRegex(path string) bool { return strings.HasPrefix(path, "~") }
 
 // compileRoute returns one entry for each group of paths, or just one.
-func compileRoute(route *Route) ([]entry, error) {
+func compileRoute(route *Route) ([]*entry, error) {
 	base := entry{route: route, methods: route.Methods}
 	var err error
 	if base.hosts, err = compileAll(route.Hosts, newHostPattern); err != nil {
@@ -59,11 +67,13 @@ func compileRoute(route *Route) ([]entry, error) {
 		if base.priority.fields == 0 {
 			return nil, ErrNoField
 		}
-		return []entry{base}, nil
+		only := base // base itself stays on the stack
+		return []*entry{&only}, nil
 	}
-	entries := make([]entry, 0, len(groups))
+	entries := make([]*entry, 0, len(groups))
 	for _, paths := range groups {
-		e := base
+		part := base
+		e := &part
 		e.priority = newPriority(route, paths)
 		if e.paths, err = compileAll(paths, newPathPattern); err != nil {
 			return nil, err

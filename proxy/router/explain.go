@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -34,10 +35,10 @@ type Reason struct {
 // is meant for people, not for traffic. Header values of the request do not
 // appear in the result, since they may be secret.
 func (r *Router) Explain(req *Request) []Reason {
-	reasons := make([]Reason, 0, len(r.entries))
+	entries := r.entries()
+	reasons := make([]Reason, 0, len(entries))
 	var winner *entry
-	for i := range r.entries {
-		e := &r.entries[i]
+	for _, e := range entries {
 		reason := Reason{Route: e.route, Paths: sources(e.paths)}
 		reason.Field, reason.Detail = e.mismatch(req)
 		switch {
@@ -50,11 +51,27 @@ func (r *Router) Explain(req *Request) []Reason {
 		default:
 			reason.Outcome = Outranked
 			reason.Detail = fmt.Sprintf("route %s goes first: it %s",
-				winner.route.ID, winner.priority.advantage(e.priority))
+				winner.route.ID, winner.priority.advantage(&e.priority))
 		}
 		reasons = append(reasons, reason)
 	}
 	return reasons
+}
+
+// entries collects what the tries hold, in order of priority.
+func (r *Router) entries() []*entry {
+	found := make(map[*entry]bool)
+	collect := func(c *candidate) bool {
+		found[c.entry] = true
+		return true
+	}
+	r.anyHost.all(collect)
+	for _, hosts := range []*table{&r.exact, &r.suffix, &r.prefix} {
+		for root := range hosts.all {
+			root.all(collect)
+		}
+	}
+	return slices.SortedFunc(maps.Keys(found), (*entry).compare)
 }
 
 // mismatch returns the first field of e that does not match, or "".

@@ -23,6 +23,21 @@ type priority struct {
 	createdAt     int64
 }
 
+// weight is the first four fields of a priority, which are small, in one
+// number: the larger goes first.
+type weight uint32
+
+func (p *priority) weight() weight {
+	w := weight(p.fields)<<10 | weight(p.headers)<<1
+	if p.plainHosts {
+		w |= 1 << 9
+	}
+	if p.regex {
+		w |= 1
+	}
+	return w
+}
+
 // newPriority is for the part of a route that has the given paths, which are
 // all of one length or all regular expressions.
 func newPriority(route *Route, paths []string) priority {
@@ -54,17 +69,19 @@ func newPriority(route *Route, paths []string) priority {
 }
 
 // compare is negative if p goes before q.
-func (p priority) compare(q priority) int {
-	return cmp.Or(
-		cmp.Compare(q.fields, p.fields),
-		compareBool(q.plainHosts, p.plainHosts),
-		cmp.Compare(q.headers, p.headers),
-		compareBool(q.regex, p.regex),
-		cmp.Compare(q.regexPriority, p.regexPriority),
-		cmp.Compare(q.pathLength, p.pathLength),
-		compareBool(q.portHosts, p.portHosts),
-		cmp.Compare(p.createdAt, q.createdAt),
-	)
+func (p *priority) compare(q *priority) int {
+	switch {
+	case p.weight() != q.weight():
+		return cmp.Compare(q.weight(), p.weight())
+	case p.regexPriority != q.regexPriority:
+		return cmp.Compare(q.regexPriority, p.regexPriority)
+	case p.pathLength != q.pathLength:
+		return cmp.Compare(q.pathLength, p.pathLength)
+	case p.portHosts != q.portHosts:
+		return compareBool(q.portHosts, p.portHosts)
+	default:
+		return cmp.Compare(p.createdAt, q.createdAt)
+	}
 }
 
 func compareBool(a, b bool) int {
@@ -79,7 +96,7 @@ func compareBool(a, b bool) int {
 }
 
 // advantage names the first step at which p, which goes before q, is ahead.
-func (p priority) advantage(q priority) string {
+func (p *priority) advantage(q *priority) string {
 	switch {
 	case p.fields != q.fields:
 		return "uses more match fields"

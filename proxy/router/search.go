@@ -39,16 +39,15 @@ type search struct {
 	req    *Request
 	host   string // without port
 	port   int
-	best   int // rank of winner
 	winner *candidate
 
 	subject string // req.Path as regular expressions see it, once needed
 }
 
 // run looks at every index that can hold the request's route. It does not
-// matter which comes first: the lowest rank wins.
+// matter which comes first: the highest priority wins.
 func (s *search) run(r *Router) {
-	if len(r.exact)+len(r.suffix)+len(r.prefix) > 0 {
+	if r.exact.count+r.suffix.count+r.prefix.count > 0 {
 		s.host, s.port = s.req.hostPort()
 		s.tryHosts(r)
 	}
@@ -73,14 +72,14 @@ func (q *Request) hostPort() (string, int) {
 func (s *search) tryHosts(r *Router) {
 	var stack [128]byte // longer hosts, of which few exist, are copied to the heap
 	host := appendLower(stack[:0], s.host)
-	s.try(r.exact[string(host)])
-	if len(r.suffix)+len(r.prefix) == 0 {
+	s.try(r.exact.getBytes(host))
+	if r.suffix.count+r.prefix.count == 0 {
 		return
 	}
 	for i, c := range host {
 		if c == '.' {
-			s.try(r.suffix[string(host[i:])])
-			s.try(r.prefix[string(host[:i+1])])
+			s.try(r.suffix.getBytes(host[i:]))
+			s.try(r.prefix.getBytes(host[:i+1]))
 		}
 	}
 }
@@ -88,19 +87,25 @@ func (s *search) tryHosts(r *Router) {
 // try looks for a better winner in the trie with the given root, which may be
 // nil.
 func (s *search) try(root *node) {
-	if root == nil {
-		return
+	if root != nil {
+		s.descend(root, s.req.Path)
 	}
-	for n := root.find(s.req.Path); n != nil; n = n.up {
-		for i := range n.candidates {
-			c := &n.candidates[i]
-			if c.rank >= s.best {
-				break
-			}
-			if s.accepts(c) {
-				s.best, s.winner = c.rank, c
-				break
-			}
+}
+
+// descend tries the nodes on the way of path, the farthest first: there the
+// longer prefixes are, which mostly win and spare a look at the others.
+func (s *search) descend(n *node, path string) {
+	if child := n.next(path); child != nil {
+		s.descend(child, path[len(child.text):])
+	}
+	for i := range n.candidates {
+		c := &n.candidates[i]
+		if s.winner != nil && !c.before(s.winner) {
+			return
+		}
+		if s.accepts(c) {
+			s.winner = c
+			return
 		}
 	}
 }

@@ -29,9 +29,10 @@ type Certificates struct {
 	current atomic.Pointer[names]
 
 	// The rest belongs to Update.
-	certificates, snis []*fsm.Entity // of the last view
-	parsed             map[string]parsed
-	problems           []Problem
+	versions [2]uint64 // of the last view's certificates and snis
+	updated  bool      // there was a view
+	parsed   map[string]parsed
+	problems []Problem
 }
 
 // parsed is an entity as it was and what it gave. It is kept while the PEM
@@ -92,17 +93,18 @@ func (n *names) find(name string) *certificate {
 // Update makes the certificates of a view those of all handshakes from now on,
 // and gives the entities that cannot be served. A certificate that cannot be
 // read leaves its names to the next best; it fails nothing else. A view without
-// a change to certificates and snis costs a comparison.
+// a change to certificates and snis costs a comparison. All views must be of one
+// Machine.
 func (c *Certificates) Update(v *fsm.View) []Problem {
-	certificates, snis := slices.Collect(v.All("certificates")), slices.Collect(v.All("snis"))
-	if slices.Equal(certificates, c.certificates) && slices.Equal(snis, c.snis) {
+	versions := [2]uint64{v.Version("certificates"), v.Version("snis")}
+	if c.updated && versions == c.versions {
 		return c.problems
 	}
 	c.problems = nil
-	c.parse(certificates)
-	next := c.name(snis)
+	c.parse(slices.Collect(v.All("certificates")))
+	next := c.name(slices.Collect(v.All("snis")))
 	c.current.Store(&next)
-	c.certificates, c.snis = certificates, snis
+	c.versions, c.updated = versions, true
 	return c.problems
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -277,7 +278,7 @@ func TestUpstreams(t *testing.T) {
 			}
 			configs = append(configs, config)
 		}
-		u.End()
+		u.Keep(func(s *fsm.Service) bool { return slices.Contains(services, s) })
 		return configs, changed
 	}
 	first, changed := build(service, plain, plain)
@@ -299,8 +300,8 @@ func TestUpstreams(t *testing.T) {
 	if gone, _ := build(plain); gone[0] == first[1] {
 		t.Error("a configuration outlived a build without it")
 	}
-	if len(u.lastByKey) != 1 {
-		t.Errorf("%d configurations are kept", len(u.lastByKey))
+	if len(u.byKey) != 1 || len(u.made) != 1 {
+		t.Errorf("%d configurations are kept for %d services", len(u.byKey), len(u.made))
 	}
 }
 

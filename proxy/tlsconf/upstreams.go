@@ -2,7 +2,7 @@ package tlsconf
 
 import (
 	"crypto/tls"
-	"slices"
+	"iter"
 	"strings"
 
 	"github.com/sluicegate/sluice/fsm"
@@ -12,17 +12,17 @@ import (
 // equal Key: sessions are kept in it. One goroutine at a time may use it; what
 // it gives is safe for concurrent use.
 //
-// A build goes Begin, Config for each service, End. A service that is the same
-// pointer as in the last build, over the same certificates, costs a look-up.
+// A build goes Begin, then Config for services that are new or, if Begin says
+// so, for all. A service that was asked for before, by the same pointer, costs a
+// look-up. Keep drops what is not needed any more.
 type Upstreams struct {
 	defaults Defaults
 
-	certificates, authorities []*fsm.Entity // of the last view
-	reader                    reader
-	// made is what services gave, byKey its configurations; of each kind, last
-	// is of builds before this one and what this one took over from them.
-	made, lastMade   map[want]given
-	byKey, lastByKey map[Key]*tls.Config
+	versions [2]uint64 // of the last view's certificates and ca_certificates
+	begun    bool      // there was a view
+	reader   reader
+	made     map[want]given
+	byKey    map[Key]*tls.Config // what made gave, and what it gave before Begin cleared it
 }
 
 type want struct {
@@ -38,53 +38,57 @@ type given struct {
 
 // NewUpstreams makes Upstreams without services.
 func NewUpstreams(d Defaults) *Upstreams {
-	u := &Upstreams{defaults: d, lastMade: map[want]given{}, lastByKey: map[Key]*tls.Config{}}
+	u := &Upstreams{defaults: d, made: map[want]given{}, byKey: map[Key]*tls.Config{}}
 	u.reader.cache = &cache{authorities: map[string]readAuthority{}, pairs: map[string]readPair{}}
 	return u
 }
 
-// Begin takes the view of a build. changed says that a certificate or an
-// authority has changed since the last one, so that services that have not may
-// need another configuration.
+// Begin takes the view of a build; all have to be of one Machine. changed says
+// that a certificate or an authority has changed since the last one, so that
+// services that have not may need another configuration.
 func (u *Upstreams) Begin(v *fsm.View) (changed bool) {
-	certificates, authorities := slices.Collect(v.All("certificates")), slices.Collect(v.All("ca_certificates"))
-	changed = !slices.Equal(certificates, u.certificates) || !slices.Equal(authorities, u.authorities)
+	versions := [2]uint64{v.Version("certificates"), v.Version("ca_certificates")}
+	changed = !u.begun || versions != u.versions
 	if changed {
-		u.certificates, u.authorities = certificates, authorities
-		u.lastMade = map[want]given{}
+		clear(u.made)
+		drop(u.reader.cache.authorities, v.All("ca_certificates"))
+		drop(u.reader.cache.pairs, v.All("certificates"))
 	}
+	u.versions, u.begun = versions, true
 	u.reader.from = v
-	u.made = make(map[want]given, len(u.lastMade))
-	u.byKey = make(map[Key]*tls.Config, len(u.lastByKey))
 	return changed
 }
 
 // Config is Upstream on the view of Begin.
 func (u *Upstreams) Config(s *fsm.Service, protos ...string) (*tls.Config, Key, error) {
 	w := want{s, strings.Join(protos, ",")}
-	g, known := u.lastMade[w]
+	g, known := u.made[w]
 	if !known {
 		g.config, g.key, g.err = upstream(s, &u.reader, &u.defaults, protos)
-		if old := u.lastByKey[g.key]; old != nil {
+		if old := u.byKey[g.key]; old != nil {
 			g.config = old
 		}
-		u.lastMade[w], u.lastByKey[g.key] = g, g.config
+		u.made[w], u.byKey[g.key] = g, g.config
 	}
-	u.made[w], u.byKey[g.key] = g, g.config
 	return g.config, g.key, g.err
 }
 
-// End drops what no service of the build uses. A build that did not ask for
-// every service must not call it.
-func (u *Upstreams) End() {
-	u.lastMade, u.lastByKey = u.made, u.byKey
-	drop(u.reader.cache.authorities, u.authorities)
-	drop(u.reader.cache.pairs, u.certificates)
+// Keep drops what only other services use. It is for the end of a build in
+// which services or certificates have changed.
+func (u *Upstreams) Keep(wanted func(*fsm.Service) bool) {
+	clear(u.byKey)
+	for w, g := range u.made {
+		if wanted(w.service) {
+			u.byKey[g.key] = g.config
+		} else {
+			delete(u.made, w)
+		}
+	}
 }
 
-func drop[T any](read map[string]T, entities []*fsm.Entity) {
-	there := make(map[string]bool, len(entities))
-	for _, e := range entities {
+func drop[T any](read map[string]T, entities iter.Seq[*fsm.Entity]) {
+	there := make(map[string]bool)
+	for e := range entities {
 		there[e.ID] = true
 	}
 	for id := range read {

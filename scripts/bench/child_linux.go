@@ -16,18 +16,12 @@ type order struct {
 	Job   load.Job
 	Proxy []int // processes that are measured
 	Ours  []int // processes that are the benchmark's, apart from the generator
-
-	// Urgent asks for real-time priority, where the generator shares cores with
-	// the proxy: else its own waiting for a core would count as the proxy's
-	// latency.
-	Urgent bool
 }
 
 // outcome is what it tells.
 type outcome struct {
 	Result     load.Result
 	Begin, End probe
-	Urgent     bool // the priority was granted
 }
 
 // probe is the state of the clocks at one moment.
@@ -78,9 +72,6 @@ func generate(stdin io.Reader, stdout io.Writer) error {
 	}
 	var err error
 	o.Job.Alone = true
-	if o.Urgent {
-		out.Urgent = machine.RealTime() == nil
-	}
 	if out.Result, err = load.Run(o.Job, take(&out.Begin), take(&out.End)); err != nil {
 		return fmt.Errorf("load: %w", err)
 	}

@@ -29,7 +29,6 @@ type bench struct {
 
 	// Of the work that is being measured.
 	loadCores []int
-	warned    bool // of a generator without priority
 	service   *machine.Process
 	stdin     io.Closer // of service: its end ends it
 }
@@ -102,14 +101,11 @@ func (b *bench) tell(format string, args ...any) {
 func (b *bench) layout(w *work) (proxy []int) {
 	proxy = b.cores[:w.cores]
 	b.loadCores = b.cores[w.cores:min(w.cores+w.cores, len(b.cores))]
-	if b.sharedCores(w) {
+	if len(b.cores) < 2*w.cores {
 		b.loadCores = b.cores // two for two on a machine of two: all share
 	}
 	return proxy
 }
-
-// sharedCores says whether the load has no cores of its own.
-func (b *bench) sharedCores(w *work) bool { return len(b.cores) < 2*w.cores }
 
 // field is the contestants of one work.
 type field struct {
@@ -137,10 +133,7 @@ func (b *bench) measure(ctx context.Context, w work) (result, error) {
 		return r, nil
 	}
 	b.tell("%s: %s", w.name, w.title)
-	rounds := b.opts.rounds
-	if w.rounds > 0 {
-		rounds = min(rounds, w.rounds)
-	}
+	rounds := w.repeated(b.opts.rounds)
 	f := &field{entrants: w.entrants(b.tools)}
 	f.targets, f.repeats = make([]*target, len(f.entrants)), rounds*len(f.entrants)
 	r.samples = make([][]*sample, len(f.entrants))

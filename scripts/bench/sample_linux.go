@@ -46,7 +46,7 @@ const disturbedAbove = 0.05
 func (s *sample) disturbed() bool { return s.Others > disturbedAbove }
 
 func sampleLoad(ctx context.Context, b *bench, w *work, t *target) (*sample, error) {
-	return b.generate(ctx, w, t, w.job(t, w.paths(t), b.opts.duration))
+	return b.generate(ctx, w, t, w.job(t, w.paths(t), w.lasting(b.opts.duration)))
 }
 
 // generate runs a generator and reads its outcome. A wrong answer is an error
@@ -55,7 +55,7 @@ func (b *bench) generate(ctx context.Context, w *work, t *target, job load.Job) 
 	if w.secure {
 		job.Roots = b.cert.pem
 	}
-	text, err := json.Marshal(order{Job: job, Proxy: t.pids, Ours: []int{b.service.PID, os.Getpid()}, Urgent: b.sharedCores(w)})
+	text, err := json.Marshal(order{Job: job, Proxy: t.pids, Ours: []int{b.service.PID, os.Getpid()}})
 	if err != nil {
 		return nil, err
 	}
@@ -69,10 +69,6 @@ func (b *bench) generate(ctx context.Context, w *work, t *target, job load.Job) 
 	var out outcome
 	if err := json.Unmarshal(stdout.Bytes(), &out); err != nil {
 		return nil, fmt.Errorf("outcome of the generator: %w", err)
-	}
-	if b.sharedCores(w) && !out.Urgent && !b.warned {
-		b.warned = true
-		b.tell("  the generator may not have real-time priority (run as root): it is late when the proxy is busy")
 	}
 	return newSample(&out, w.cores, b.coreCount), nil
 }

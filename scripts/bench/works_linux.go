@@ -50,6 +50,7 @@ type work struct {
 	routes      int  // 0: 10
 	asked       int  // how many of the routes are asked, evenly among them; 0: all
 	rounds      int  // at most, if set
+	finer       int  // times as many rounds, of which each lasts half as long, if set
 	fresh       bool // new processes in every round
 	tolerant    bool // failed requests are counted; elsewhere one gives the work up
 	needs       string
@@ -76,7 +77,10 @@ func works() []work {
 	}
 	rate := func(r float64) func(*work) { return func(w *work) { w.rate, w.connections = r, openConns } }
 	tail := func(r float64) func(*work) {
-		return func(w *work) { w.rate, w.connections, w.cores, w.figure = r, openConns, 2, p99Figure }
+		return func(w *work) {
+			w.rate, w.connections, w.cores, w.figure = r, openConns, 2, p99Figure
+			w.finer = 3 // a tail is the machine's as much as the proxy's
+		}
 	}
 	return []work{
 		small("small", "small GET, saturation, 32 connections", 0.85, nil),
@@ -102,10 +106,31 @@ func works() []work {
 		}),
 		small("swap", "small GET, 4,000/s, two cores: two changes a second among 5,000 routes against none", 2, func(w *work) {
 			tail(4000)(w)
+			w.finer = 0
 			w.routes, w.tolerant = manyRoutes, true
 			w.contestants = []contestant{{name: "quiet", start: startSluice, sample: sampleQuiet}, {name: "changing", shared: true, sample: sampleSwap}}
 		}),
+		small("slowloris", "small GET, 4,000/s, two cores: among 2,000 slow clients against none", 2, func(w *work) {
+			tail(4000)(w)
+			w.contestants = []contestant{{name: "quiet", start: startSluice}, {name: "slow clients", shared: true, sample: sampleSlowloris}}
+		}),
 	}
+}
+
+// repeated is how many rounds there are, of those asked for.
+func (w *work) repeated(rounds int) int {
+	if w.rounds > 0 {
+		rounds = min(rounds, w.rounds)
+	}
+	return rounds * max(1, w.finer)
+}
+
+// lasting is how long one sample takes, of the time asked for.
+func (w *work) lasting(d time.Duration) time.Duration {
+	if w.finer > 0 {
+		d /= 2
+	}
+	return d
 }
 
 func routeContestants() []contestant {

@@ -32,24 +32,24 @@ func newWindow(p limiter.Period, limit float64) window {
 // those without X- for the tightest one, which is the one with the least left
 // and among equals the longest.
 func (p *Plugin) describe(h plugin.Header, d *limiter.Decision) {
-	tightest, found := limiter.Second, false
+	tightest, found, left := limiter.Second, false, ""
 	for period := range limiter.Period(limiter.Periods) {
 		if p.limit.Max[period] == 0 {
 			continue
 		}
+		w, remaining := &p.windows[period], p.remaining(period, d)
 		if !found || d.Remaining[period] <= d.Remaining[tightest] {
-			tightest, found = period, true
+			tightest, found, left = period, true, remaining
 		}
-		w := &p.windows[period]
 		h.Set(w.limitName, w.limitText)
-		h.Set(w.remainingName, p.remaining(period, d))
+		h.Set(w.remainingName, remaining)
 	}
 	if !found {
 		return
 	}
 	reset := p.numbers.text(max(1, d.Reset[tightest]))
 	h.Set("RateLimit-Limit", p.windows[tightest].limitText)
-	h.Set("RateLimit-Remaining", p.remaining(tightest, d))
+	h.Set("RateLimit-Remaining", left)
 	h.Set("RateLimit-Reset", reset)
 	if !d.Admitted {
 		h.Set("Retry-After", reset)

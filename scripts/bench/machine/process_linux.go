@@ -153,15 +153,3 @@ func Cores() ([]int, error) {
 	}
 	return cores, nil
 }
-
-// RealTime gives the calling thread the least real-time priority (SCHED_FIFO):
-// it runs as soon as it can. That takes CAP_SYS_NICE.
-func RealTime() error {
-	priority := int32(1) // struct sched_param
-	const fifo = 1
-	_, _, errno := syscall.RawSyscall(syscall.SYS_SCHED_SETSCHEDULER, 0, fifo, uintptr(unsafe.Pointer(&priority)))
-	if errno != 0 {
-		return fmt.Errorf("sched_setscheduler: %w", errno)
-	}
-	return nil
-}
