@@ -111,11 +111,24 @@ func (c *clientConn) Run() {
 	defer c.recover()
 	c.work = 0
 	for c.step() {
-		if c.tired() {
+		if c.tired() && !c.nearlyDone() {
 			c.task.Yield()
 			return
 		}
 	}
+}
+
+// nearlyDone says that it is cheaper to go on than to come back: others wait for
+// one more piece of an answer at most, or for nothing, if an exchange has ended
+// and nothing is known to have come of the next.
+func (c *clientConn) nearlyDone() bool {
+	switch c.state {
+	case connHead:
+		return (c.x == nil || len(c.x.in) == 0) && !c.conn.Readable()
+	case connForward:
+		return c.x.lastPiece()
+	}
+	return false
 }
 
 // step does one thing. False means that there is nothing to do before the next

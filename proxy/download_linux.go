@@ -284,7 +284,7 @@ func (x *h1) relayBytes() (moved bool) {
 		switch {
 		case d.at < d.n:
 			continue
-		case !first && x.c.tired():
+		case !first && x.c.tired() && !x.lastPiece():
 			return true
 		}
 		err := x.fill()
@@ -307,6 +307,13 @@ func (x *h1) relayBytes() (moved bool) {
 // emptyLeft says that a body of known length has nothing more to come.
 func (d *download) emptyLeft() bool {
 	return !d.framing.Chunked && !d.framing.UntilClose && d.left == 0
+}
+
+// lastPiece says that one more read may end the answer, and that nothing else is
+// left to do.
+func (x *h1) lastPiece() bool {
+	d := &x.down
+	return d.relaying && x.up.done && 0 <= d.left && d.left <= int64(d.n-d.at)+downloadSize
 }
 
 // cutShort ends an answer that the service does not complete.
