@@ -22,15 +22,18 @@ type floor struct {
 // added here, which is the moment to think about where it belongs.
 func floors() []floor {
 	return []floor{
-		{"fsm/schema", 0}, {"fsm/schema/*", 0}, {"limiter", 0}, {"internal/*", 0},
-		{"fsm", 1},
-		{"proxy/http1", 1},
-		{"proxy/plugin", 2}, {"proxy/plugin/*", 2}, {"proxy/router", 2}, {"proxy/upstream", 2}, {"proxy/tlsconf", 2},
-		{"proxy/plugins/*", 3},
-		{"proxy", 4}, {"cluster", 4}, {"cluster/*", 4},
-		{"api", 5},
-		{"cmd/sluice", 6},
-		{"scripts/*", 7},
+		{"fsm/schema", 0}, {"fsm/schema/*", 0}, {"limiter/window", 0}, {"limiter/wire", 0}, {"internal/*", 0},
+		{"limiter/ledger", 1}, {"limiter/cells", 1},
+		{"limiter/escrow", 2},
+		{"limiter", 3}, {"limiter/inprocess", 3},
+		{"fsm", 4},
+		{"proxy/http1", 4},
+		{"proxy/plugin", 5}, {"proxy/plugin/*", 5}, {"proxy/router", 5}, {"proxy/upstream", 5}, {"proxy/tlsconf", 5},
+		{"proxy/plugins/*", 6},
+		{"proxy", 7}, {"cluster", 7}, {"cluster/*", 7},
+		{"api", 8},
+		{"cmd/sluice", 9},
+		{"scripts/*", 10},
 	}
 }
 

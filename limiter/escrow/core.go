@@ -1,0 +1,167 @@
+package escrow
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/sluicegate/sluice/limiter/cells"
+	"github.com/sluicegate/sluice/limiter/ledger"
+	"github.com/sluicegate/sluice/limiter/window"
+)
+
+const (
+	millisecond = ledger.Millisecond
+	second      = ledger.Second
+)
+
+// Core is one node's side of the limiter, without goroutine, clock or I/O: time
+// comes in as an argument, what is to be sent goes out through Ready, and what
+// arrives comes in through the methods of link.go, serve.go and log.go. The same
+// code runs in production, in the simulation and in the transcripts. All methods
+// are safe for concurrent use.
+//
+// Locking: a shard's mutex guards its hunts and all changes of its cells but the
+// taking of a token; mu guards the links and the log's batch. mu is taken before
+// a shard's mutex, never after, and the mailbox's is the last.
+type Core struct {
+	node   string
+	secret Secret
+	random func() uint64
+	audit  func(ledger.Budget)
+	kick   func() // called when Ready may have something new; must not block
+	// fresh is ledger.Fresh and insert the table's, but in tests that break the
+	// rule, or have no room.
+	fresh  func(stamp, start int64) bool
+	insert func(cells.Key, window.Period, func(*cells.Cell) bool) *cells.Cell
+
+	Clock  Clock
+	table  *cells.Table
+	bounds [window.Periods]atomic.Pointer[bounds]
+	shards [cells.Shards]shard
+	// view is what the log has said.
+	view    atomic.Pointer[view]
+	waiting atomic.Int64 // open tickets
+	// untimely says that a request waits for an entry of the log.
+	untimely atomic.Bool
+
+	box mailbox
+
+	mu     sync.Mutex
+	toldAt int64 // when others were last told of large budgets
+	log    logClient
+	links  map[string]*link
+	serve  map[string]*served
+}
+
+// bounds is a window in unix seconds.
+type bounds struct{ start, end int64 }
+
+// shard is a part of the key space with a lock of its own.
+type shard struct {
+	mu    sync.Mutex
+	core  *Core
+	hunts map[*cells.Cell]*hunt
+	list  []*hunt // the same, in an order
+	_     [40]byte
+}
+
+// Config is what a Core needs. All but Audit is required.
+type Config struct {
+	Node   string // id, unique in the cluster
+	Secret Secret
+	// Incarnation is the one whose cells are in Table, or a fresh random one.
+	Incarnation uint64
+	// Session is higher than those of earlier processes of the incarnation.
+	Session uint64
+	Table   *cells.Table
+	Random  func() uint64
+	// Kick is called, under a lock, when Ready may have something new.
+	Kick func()
+	// Audit, if set, is called under a lock for every token spent.
+	Audit func(ledger.Budget)
+}
+
+// New returns a Core that knows nothing yet of the log.
+func New(cfg Config) *Core {
+	c := &Core{
+		node: cfg.Node, secret: cfg.Secret, random: cfg.Random, audit: cfg.Audit, kick: cfg.Kick, table: cfg.Table,
+		fresh: ledger.Fresh, insert: cfg.Table.Insert,
+		links: map[string]*link{}, serve: map[string]*served{},
+	}
+	c.view.Store(&view{member: ledger.Member{Node: cfg.Node, Incarnation: cfg.Incarnation}, rosters: &ledger.Rosters{}})
+	c.log.session = cfg.Session
+	for i := range c.shards {
+		c.shards[i].core = c
+		c.shards[i].hunts = map[*cells.Cell]*hunt{}
+	}
+	return c
+}
+
+// Limit is one configured limit: the budget of every key that is counted under
+// its ID. It must not be changed after its first use.
+type Limit struct {
+	// ID names the limit in the whole cluster (a plugin instance's id).
+	ID string
+	// Version orders the configurations of one ID (the entity's modify index),
+	// from 1. The newest one a window has seen decides its budget.
+	Version uint64
+	// Max is the budget of each period's window; 0 means that the period is not
+	// limited. More than ledger.MaxTokens is taken for that.
+	Max [window.Periods]int64
+	// FaultTolerant lets requests through on a share of the budget when the
+	// cluster has had no leader for some seconds. Kong field: fault_tolerant.
+	FaultTolerant bool
+
+	// Once prepared: of the ID; and the only limited period, or -1 for several.
+	hash ledger.Key
+	only int
+}
+
+// Prepare makes decisions about the limit cheaper. Not for concurrent use.
+func (l *Limit) Prepare() { l.hash, l.only = sum(0, 0, l.ID), l.single() }
+
+// single returns the only limited period, or -1 if there is not exactly one.
+func (l *Limit) single() int {
+	only := -1
+	for p := range l.Max {
+		if l.Max[p] > 0 {
+			if only >= 0 {
+				return -1
+			}
+			only = p
+		}
+	}
+	return only
+}
+
+// one is the limit of one period for the ledger.
+func (l *Limit) one(p int) ledger.Limit {
+	return ledger.Limit{Version: l.Version, Max: min(l.Max[p], ledger.MaxTokens), Tolerant: l.FaultTolerant}
+}
+
+// key is what the limit's budget for a key is kept under.
+func (c *Core) key(l *Limit, key string) ledger.Key {
+	h := l.hash
+	if h == (ledger.Key{}) {
+		h = sum(0, 0, l.ID)
+	}
+	return sum(c.secret[0]^h.Hi, c.secret[1]^h.Lo, key)
+}
+
+// window returns the window of a period that time lo, in microseconds, is in.
+func (c *Core) window(p window.Period, lo int64) (start, end int64) {
+	if b := c.bounds[p].Load(); b != nil && b.start*second <= lo && lo < b.end*second {
+		return b.start, b.end
+	}
+	start, end = p.At(lo / second)
+	c.bounds[p].Store(&bounds{start, end})
+	return start, end
+}
+
+func (c *Core) shardOf(k ledger.Key) *shard { return &c.shards[cells.Shard(cells.Key(k))] }
+
+func (c *Core) admitted(b ledger.Budget) {
+	if c.audit != nil {
+		c.audit(b)
+	}
+}

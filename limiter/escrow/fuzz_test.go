@@ -1,0 +1,245 @@
+package escrow
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/sluicegate/sluice/limiter/ledger"
+	"github.com/sluicegate/sluice/limiter/window"
+)
+
+// scenario is a random run, all of it drawn from one seed.
+type scenario struct {
+	w       *world
+	keys    []string
+	limits  []*Limit
+	clients int
+	liar    bool
+}
+
+// startOf is a time close to the end of an hour, so that runs of some seconds see
+// windows begin, most of them when there is a roster for them already.
+func startOf(n uint64) time.Time {
+	return time.Date(2026, 6, 15, 11, 59, 48, 0, time.UTC).Add(time.Duration(n%50) * 200 * time.Millisecond)
+}
+
+func newScenario(seed uint64, m mutants) *scenario {
+	f := faults{}
+	r := newWorld(seed, startOf(seed), 1, faults{}, nil).rnd // to draw from before there is a world
+	if r.IntN(4) > 0 {
+		f = faults{loss: r.Float64() * 0.2, dup: r.Float64() * 0.2, slow: r.Float64() * 0.3, slowest: 1 + r.Int64N(800_000), drift: r.Int64N(150)}
+	}
+	if r.IntN(4) == 0 {
+		f.liar = r.Int64N(400_000)
+	}
+	if r.IntN(6) == 0 {
+		f.table = 1 + r.IntN(6)
+	}
+	s := &scenario{liar: f.liar > 0}
+	for i := range 1 + r.IntN(2) {
+		l := &Limit{ID: fmt.Sprintf("limit%d", i), Version: 1}
+		for range 1 + r.IntN(2) {
+			p := window.Second + window.Period(r.IntN(2)) // mostly
+			if r.IntN(4) == 0 {
+				p = window.Period(r.IntN(window.Periods))
+			}
+			l.Max[p] = draw(r.IntN(5), r.Int64N)
+		}
+		s.limits = append(s.limits, l)
+	}
+	for i := range 1 + r.IntN(6) {
+		s.keys = append(s.keys, "key"+strconv.Itoa(i))
+	}
+	nodes := 2 + r.IntN(4)
+	switch r.IntN(8) {
+	case 0:
+		nodes = 1
+	case 1:
+		nodes = 6 + r.IntN(4)
+	}
+	s.clients = 1 + r.IntN(30)
+	s.w = newWorld(seed, startOf(seed), nodes, f, s.limits)
+	s.w.mutants = m
+	s.w.think = (1 + r.Int64N(20)) * millisecond
+	for _, l := range s.limits {
+		for _, k := range s.keys {
+			s.w.oracle.knows(s.w.nodes[0].core.key(l, k), l.ID)
+		}
+	}
+	return s
+}
+
+// draw gives a limit of some kind.
+func draw(kind int, n func(int64) int64) int64 {
+	switch kind {
+	case 0:
+		return 1
+	case 1:
+		return 1 + n(8)
+	case 2:
+		return 1 + n(100)
+	case 3:
+		return 1 + n(1000)
+	}
+	return 1 + n(10_000)
+}
+
+// client asks again and again, of nodes as they come.
+func (s *scenario) client(sticky *simNode) {
+	w := s.w
+	n := sticky
+	if n == nil {
+		n = w.nodes[w.rnd.IntN(len(w.nodes))]
+	}
+	i := w.rnd.IntN(len(s.limits))
+	n.take(n.limits[i], s.keys[w.rnd.IntN(len(s.keys))], func(Decision) {
+		w.after(w.rnd.Int64N(w.think)+1, func() { s.client(sticky) })
+	})
+}
+
+// The kinds of trouble.
+const (
+	crash     = 1 // and 2
+	partition = 3
+	election  = 4
+	fence     = 5
+	newLimit  = 6
+)
+
+// trouble does something bad now and then.
+func (s *scenario) trouble() {
+	w := s.w
+	n := w.nodes[w.rnd.IntN(len(w.nodes))]
+	kind := w.mutants.trouble
+	if kind == 0 {
+		kind = 1 + w.rnd.IntN(6)
+	}
+	switch kind {
+	case crash, crash + 1:
+		keep := w.rnd.IntN(2) == 0
+		n.up = false
+		w.after(w.rnd.Int64N(5*second), func() {
+			if !n.up {
+				n.start(keep)
+				n.catchUp()
+			}
+		})
+	case partition:
+		n.cut = w.now + w.rnd.Int64N(8*second)
+		w.after(n.cut-w.now, n.catchUp)
+	case election:
+		w.away = w.now + w.rnd.Int64N(6*second)
+	case fence:
+		for _, m := range w.ledger.Rosters().Last().Members {
+			if m.Node == n.id {
+				w.propose(&ledger.Change{Kind: ledger.Fence, Member: m}, nil)
+			}
+		}
+	case newLimit:
+		s.change(w.rnd.IntN(len(s.limits)))
+	}
+	w.after(w.rnd.Int64N(4*second), s.trouble)
+}
+
+// change gives all nodes another version of a limit, one after the other.
+func (s *scenario) change(i int) {
+	w := s.w
+	l := &Limit{ID: s.limits[i].ID, Version: s.limits[i].Version + 1}
+	for p := range l.Max {
+		if s.limits[i].Max[p] > 0 {
+			l.Max[p] = draw(w.rnd.IntN(5), w.rnd.Int64N)
+		}
+	}
+	s.limits[i] = l
+	for _, n := range w.nodes {
+		w.after(w.rnd.Int64N(second), func() {
+			if n.limits[i].Version < l.Version {
+				w.oracle.adopt(l, n)
+				n.limits[i] = l
+			}
+		})
+	}
+}
+
+func (s *scenario) run() error {
+	w := s.w
+	for i := range s.clients {
+		var sticky *simNode
+		if i%3 == 0 {
+			sticky = w.nodes[w.rnd.IntN(len(w.nodes))]
+		}
+		w.after(w.rnd.Int64N(second), func() { s.client(sticky) })
+	}
+	if len(w.nodes) > 1 || w.rnd.IntN(2) == 0 {
+		w.after(w.rnd.Int64N(4*second), s.trouble)
+	}
+	return w.run(15 * second)
+}
+
+// runs is how many seeds a test takes; LIMITER_RUNS sets another number.
+func runs(t *testing.T, few int) uint64 {
+	if text := os.Getenv("LIMITER_RUNS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatalf("LIMITER_RUNS: %v", err)
+		}
+		return uint64(n)
+	}
+	return uint64(few)
+}
+
+// TestChaos runs clusters through loss, duplication, reordering, crashes,
+// partitions, elections, fencing, wrong clocks and changing limits: no window of
+// any key may ever see more than its limit.
+func TestChaos(t *testing.T) {
+	for seed := range runs(t, 20) {
+		if err := newScenario(seed, mutants{}).run(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// cutOff has a node be fenced while it is cut off, and asked all the time.
+func cutOff(m mutants) error {
+	lim := &Limit{ID: "l", Version: 1}
+	lim.Max[window.Second] = 10
+	w := newWorld(1, startOf(1), 3, faults{}, []*Limit{lim})
+	w.mutants = m
+	w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
+	for _, n := range w.nodes {
+		n.start(false) // with the mutation
+		w.every(5*millisecond, func() { n.take(lim, "key", func(Decision) {}) })
+	}
+	w.after(5*second, func() { w.nodes[2].cut = w.now + 12*second })
+	return w.run(15 * second)
+}
+
+// TestMutants breaks the rules one by one: the oracle must notice.
+func TestMutants(t *testing.T) {
+	if err := cutOff(mutants{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, m := range map[string]mutants{
+		"a process without its cells uses the birthright again": {sameIncarnation: true, trouble: crash},
+		"no freshness rule":             {notFresh: true},
+		"a duplicate reply is credited": {twice: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := error(nil)
+			if m.notFresh {
+				err = cutOff(m)
+			}
+			for seed := uint64(0); err == nil && seed < 200; seed++ {
+				err = newScenario(seed, m).run()
+			}
+			if err == nil {
+				t.Error("not noticed in 200 runs")
+			}
+			t.Log(err)
+		})
+	}
+}

@@ -1,0 +1,306 @@
+package escrow
+
+import (
+	"math"
+	"slices"
+
+	"github.com/sluicegate/sluice/limiter/cells"
+	"github.com/sluicegate/sluice/limiter/ledger"
+	"github.com/sluicegate/sluice/limiter/window"
+)
+
+const (
+	// smallBudget is the largest of which other nodes are told at once what was
+	// spent, and of which nothing is asked for before a request needs it.
+	smallBudget = 100
+	// softDenial is how long a window is taken for empty after a request has
+	// waited in vain, and roundPause how long it is until all are asked again.
+	softDenial = 200 * millisecond
+	roundPause = 5 * millisecond
+	// The demand that is asked for in advance, and when: of the pool for a
+	// horizon when it lasts so long only, and of other nodes.
+	poolHorizon, longPoolHorizon = 1.0, 10.0 // seconds
+	poolEarly                    = 0.015
+	peerHorizon                  = 0.25
+	peerEarly                    = 0.002
+	// pendingAgain is when a peer is asked again that does not know yet whether
+	// it has a share.
+	pendingAgain = 5 * millisecond
+	// poolPatience is how long the log may take before other nodes are asked.
+	poolPatience = 20 * millisecond
+	// rateSlot is the least time over which demand is measured.
+	rateSlot = 50 * millisecond
+)
+
+// hunt is what a node does about a cell that has no tokens left, or soon: who
+// waits, who has been asked, and what they said. Guarded by the shard's mutex.
+type hunt struct {
+	shard  *shard
+	cell   *cells.Cell
+	budget ledger.Budget
+	limit  ledger.Limit
+
+	waiters  []*Ticket
+	live     int // of them not decided
+	reserved int64
+	// denyUntil is set when a request has waited in vain, again when a round of
+	// asking has brought nothing.
+	denyUntil, again int64
+
+	pool    poolState
+	poolAt  int64 // when it was asked
+	peers   []prey
+	asking  string // the peer that is being asked, empty for none
+	round   bool
+	used    int64 // when it was last needed
+	rate    float64
+	rateAt  int64
+	counted int64 // spent then
+}
+
+// poolState is what is known of a budget's pool.
+type poolState uint8
+
+const (
+	poolUnknown poolState = iota
+	poolAsked
+	poolHas
+	poolEmpty
+	poolNone // there is none in such windows
+)
+
+// prey is another node in this hunt.
+type prey struct {
+	node  string
+	left  int64 // what it had when last heard of, or began with
+	spent int64 // what it has said it has spent
+	asked bool  // in this round, and there was nothing
+	after int64 // not to be asked before
+	tries int
+}
+
+// hunt returns the hunt of a cell, a new one if there is none.
+func (s *shard) hunt(now Instant, cl *cells.Cell, b ledger.Budget, l ledger.Limit) *hunt {
+	h := s.hunts[cl]
+	if h == nil {
+		h = &hunt{shard: s, cell: cl, rateAt: now.Lo}
+		s.hunts[cl] = h
+		s.list = append(s.list, h)
+		h.turn(b, l)
+		h.guessRate(now, s)
+	}
+	h.used = now.Lo
+	return h
+}
+
+// turn begins a window.
+func (h *hunt) turn(b ledger.Budget, l ledger.Limit) {
+	h.budget, h.limit = b, l
+	h.reserved, h.denyUntil, h.again = 0, 0, 0
+	h.pool, h.peers, h.round = poolUnknown, nil, false
+	h.counted = 0
+	for _, tk := range h.waiters { // tokens of before are void
+		n := &tk.needs[b.Period]
+		n.budget = b
+	}
+}
+
+// raise begins to look again, because the limit is another one.
+func (h *hunt) raise(l ledger.Limit) {
+	h.limit, h.denyUntil, h.round = l, 0, false
+	if h.pool == poolEmpty {
+		h.pool = poolUnknown
+	}
+}
+
+// guessRate makes a rate of what was spent since the window's start.
+func (h *hunt) guessRate(now Instant, s *shard) {
+	h.counted = s.spent(h.cell)
+	passed := max(rateSlot, now.Lo-h.budget.Start*second)
+	h.rate = float64(h.counted) * float64(second) / float64(passed)
+}
+
+// measure renews the rate.
+func (h *hunt) measure(now Instant, s *shard) {
+	passed := now.Lo - h.rateAt
+	if passed < rateSlot {
+		return
+	}
+	spent := s.spent(h.cell)
+	recent := float64(max(0, spent-h.counted)+int64(h.live)) * float64(second) / float64(passed)
+	if passed > 4*rateSlot {
+		h.rate = recent
+	} else {
+		h.rate = (h.rate + recent) / 2
+	}
+	h.rateAt, h.counted = now.Lo, spent
+}
+
+// ahead is how many tokens are missing for the demand of so many seconds.
+func (h *hunt) missing(seconds float64) int64 {
+	if h.cell.Max.Load() <= smallBudget {
+		return 0
+	}
+	most := float64(h.cell.Max.Load())
+	return int64(min(most, math.Ceil(h.rate*seconds))) - tokens(h.cell)
+}
+
+// want is how many tokens to ask for, so that demand is met for some seconds.
+func (h *hunt) want(seconds float64) int64 {
+	return max(int64(h.live), min(h.cell.Max.Load(), int64(h.live)+max(0, h.missing(seconds))))
+}
+
+func (h *hunt) poolHorizon() float64 {
+	if h.budget.Period > window.Minute {
+		return longPoolHorizon
+	}
+	return poolHorizon
+}
+
+func (h *hunt) peerHorizon() float64 {
+	start, end := h.budget.Period.At(h.budget.Start)
+	return min(peerHorizon, float64(end-start)/4)
+}
+
+// advance does what is next to be done about a cell. The shard is locked.
+func (s *shard) advance(now Instant, h *hunt) {
+	s.serveWaiters(now, h)
+	h.measure(now, s)
+	if !has(h.cell, minted) && !s.mintLate(now, h) {
+		return // the next entry of the log tells more
+	}
+	if s.used(h) {
+		set(h.cell, closed)
+	}
+	switch {
+	case has(h.cell, closed):
+		s.refuseAll(now, h)
+		return
+	case h.live == 0 && h.missing(poolEarly) <= 0:
+		h.round = false
+		h.setLow()
+		return
+	}
+	s.preparePeers(h)
+	s.askPool(now, h)
+	if h.pool == poolEmpty || h.pool == poolNone || h.pool == poolAsked && now.Lo-h.poolAt > poolPatience {
+		s.askPeer(now, h)
+	}
+}
+
+// mintLate tries again to have this node's share, for those who wait, and
+// reports whether it is known.
+func (s *shard) mintLate(now Instant, h *hunt) bool {
+	if _, _, gone := s.core.division(h.budget.Start, h.limit); gone {
+		for _, tk := range h.waiters {
+			if !tk.done {
+				tk.gone = true
+			}
+		}
+		s.refuseAll(now, h)
+		return false
+	}
+	s.mint(h.cell, h.budget, h.limit)
+	s.serveWaiters(now, h)
+	if !has(h.cell, minted) {
+		s.core.untimely.Store(true)
+		s.core.kick()
+		return false
+	}
+	return true
+}
+
+// used says that all of the budget is known to be spent.
+func (s *shard) used(h *hunt) bool {
+	others := int64(0)
+	for i := range h.peers {
+		others += h.peers[i].spent
+	}
+	own := s.spent(h.cell)
+	return own+max(others, int64(h.cell.Extra.Load())) >= h.cell.Max.Load() && tokens(h.cell) <= 0 && h.reserved == 0
+}
+
+// setLow has the next look at the cell when its tokens are nearly out.
+func (h *hunt) setLow() {
+	if h.cell.Max.Load() <= smallBudget || has(h.cell, closed) {
+		h.cell.Low.Store(0)
+		return
+	}
+	early := poolEarly
+	if h.pool == poolEmpty || h.pool == poolNone {
+		early = peerEarly
+	}
+	h.cell.Low.Store(clampLow(max(1, int64(h.rate*early))))
+}
+
+// preparePeers lists who may have tokens.
+func (s *shard) preparePeers(h *hunt) {
+	if h.peers != nil {
+		return
+	}
+	v := s.core.view.Load()
+	d := v.rosters.Of(h.budget.Start)
+	if !s.core.fresh(v.stamp, h.budget.Start) {
+		d = v.rosters.Last()
+	}
+	most := h.cell.Max.Load()
+	h.peers = []prey{}
+	add := func(m ledger.Member) {
+		same := func(p prey) bool { return p.node == m.Node }
+		if m.Node == v.member.Node || slices.ContainsFunc(h.peers, same) {
+			return
+		}
+		h.peers = append(h.peers, prey{node: m.Node, left: d.Share(m, h.budget, most)})
+	}
+	for _, m := range d.Members {
+		add(m)
+	}
+	for _, m := range v.rosters.Last().Members {
+		add(m)
+	}
+	if h.pool == poolUnknown && s.core.fresh(v.stamp, h.budget.Start) && d.Pool(h.budget.Period, most) <= 0 {
+		h.pool = poolNone
+	}
+}
+
+// askPeer asks the next node, or ends the round.
+func (s *shard) askPeer(now Instant, h *hunt) {
+	if h.asking != "" || h.live == 0 && h.missing(peerEarly) <= 0 {
+		return
+	}
+	if !h.round {
+		if now.Lo < h.again {
+			return // tick goes on
+		}
+		h.round = true
+		for i := range h.peers {
+			h.peers[i].asked, h.peers[i].tries, h.peers[i].after = false, 0, 0
+		}
+	}
+	best, later := -1, false
+	for i := range h.peers {
+		p := &h.peers[i]
+		switch {
+		case p.asked:
+		case s.core.box.isDown(p.node, now.Lo):
+			p.asked = true
+		case now.Lo < p.after:
+			later = true
+		case best < 0 || p.left > h.peers[best].left:
+			best = i
+		}
+	}
+	if best >= 0 {
+		h.asking = h.peers[best].node
+		s.core.box.ask(h.asking, h)
+		s.core.kick()
+		return
+	}
+	if later || h.pool == poolAsked {
+		return // tick and the answer go on
+	}
+	// Not all is known to be spent, so there are tokens somewhere, on their way
+	// or reserved: those who wait ask again, as long as they have patience.
+	h.round, h.again = false, now.Lo+roundPause
+	h.setLow()
+}

@@ -1,0 +1,122 @@
+package escrow
+
+import (
+	"sync"
+
+	"github.com/sluicegate/sluice/limiter/ledger"
+)
+
+// mailbox is what shards have to say to the log and to other nodes.
+type mailbox struct {
+	mu    sync.Mutex
+	pool  []*hunt            // wait to ask the pool
+	asks  map[string][]*hunt // wait to ask a node
+	fresh []ledger.Budget    // dirty cells of small budgets
+	slow  []ledger.Budget    // and of others, not told yet in this while
+	// down says until when nodes are not asked, because they did not answer.
+	down map[string]int64
+}
+
+// maxNews bounds the budgets that wait to be told of; of others the nodes hear
+// when they ask.
+const maxNews = 1 << 14
+
+func (b *mailbox) ask(node string, h *hunt) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.asks == nil {
+		b.asks = map[string][]*hunt{}
+	}
+	b.asks[node] = append(b.asks[node], h)
+}
+
+func (b *mailbox) askPool(h *hunt) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pool = append(b.pool, h)
+}
+
+// takePool gives at most n of those who wait for the pool.
+func (b *mailbox) takePool(n int) []*hunt {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return cut(&b.pool, n)
+}
+
+// takeAsks gives at most n of those who wait to ask a node.
+func (b *mailbox) takeAsks(node string, n int) []*hunt {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := b.asks[node]
+	if len(list) == 0 {
+		return nil
+	}
+	taken := cut(&list, n)
+	if len(list) == 0 {
+		delete(b.asks, node)
+	} else {
+		b.asks[node] = list
+	}
+	return taken
+}
+
+// asked returns the nodes that somebody waits to ask.
+func (b *mailbox) asked(nodes []string) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for node := range b.asks {
+		nodes = append(nodes, node)
+	}
+	return nodes
+}
+
+// setDown has a node not be asked for a while; isDown says whether it is so.
+func (b *mailbox) setDown(node string, until int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down == nil {
+		b.down = map[string]int64{}
+	}
+	b.down[node] = until
+}
+
+func (b *mailbox) isDown(node string, now int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return now < b.down[node]
+}
+
+// news takes note of a dirty cell, of a small budget or another.
+func (b *mailbox) news(budget ledger.Budget, small bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := &b.slow
+	if small {
+		list = &b.fresh
+	}
+	if len(*list) < maxNews {
+		*list = append(*list, budget)
+	}
+}
+
+// takeNews gives at most n dirty cells, those of large budgets only if slow.
+func (b *mailbox) takeNews(n int, slow bool) []ledger.Budget {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if slow {
+		b.fresh = append(b.fresh, b.slow...)
+		b.slow = nil
+	}
+	return cut(&b.fresh, n)
+}
+
+// cut takes at most n from the beginning of a list.
+func cut[T any](list *[]T, n int) []T {
+	n = min(n, len(*list))
+	taken := (*list)[:n:n]
+	*list = (*list)[n:]
+	if len(*list) == 0 {
+		*list = nil
+	}
+	return taken
+}

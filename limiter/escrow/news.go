@@ -1,0 +1,93 @@
+package escrow
+
+import (
+	"math"
+
+	"github.com/sluicegate/sluice/limiter/cells"
+	"github.com/sluicegate/sluice/limiter/ledger"
+	"github.com/sluicegate/sluice/limiter/window"
+)
+
+// News makes RateLimit-Remaining right on every node, and tells the others that
+// a budget is used up without their asking. Nothing else depends on it: news
+// that is lost is never made up for.
+
+// spread has the other nodes hear of what was spent of a cell. The shard is
+// locked.
+func (s *shard) spread(now Instant, cl *cells.Cell, b ledger.Budget) {
+	if has(cl, dirty) {
+		return
+	}
+	set(cl, dirty)
+	if len(s.core.view.Load().rosters.Last().Members) < 2 {
+		return // and it stays dirty, which spares the next requests this way
+	}
+	small := cl.Max.Load() <= smallBudget
+	s.core.box.news(b, small)
+	if small {
+		s.core.kick()
+	}
+}
+
+// gatherNews moves what the shards have to tell to the links. mu is held.
+func (c *Core) gatherNews(mono int64) {
+	slow := mono-c.toldAt >= newsEvery
+	if slow {
+		c.toldAt = mono
+	}
+	for _, b := range c.box.takeNews(maxItems, slow) {
+		n, ok := c.shardOf(b.Key).newsOf(b)
+		if !ok {
+			continue
+		}
+		for _, m := range c.view.Load().rosters.Last().Members {
+			if m.Node == c.node {
+				continue
+			}
+			if l := c.linkTo(m.Node); len(l.news) < maxNews {
+				l.news = append(l.news, n)
+			}
+		}
+	}
+}
+
+// newsOf is what others have not heard of a cell.
+func (s *shard) newsOf(b ledger.Budget) (News, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cl := s.core.table.Find(cells.Key(b.Key), b.Period)
+	if cl == nil || int64(cl.Start.Load()) != b.Start {
+		return News{}, false
+	}
+	unset(cl, dirty) // first: what is spent from here on is news again
+	spent := min(max(0, s.spent(cl)), math.MaxUint32)
+	more := spent - int64(cl.Told.Load())
+	cl.Told.Store(uint32(spent))
+	limit := ledger.Limit{Version: uint64(cl.Version.Load()), Max: cl.Max.Load()}
+	return News{Budget: b, Limit: limit, More: more}, more > 0
+}
+
+// hear takes note of what another node has spent.
+func (c *Core) hear(now Instant, n *News) {
+	b := n.Budget
+	if b.Period >= window.Periods || n.More <= 0 || n.Limit.Max <= 0 || n.Limit.Max > ledger.MaxTokens || n.Limit.Version == 0 {
+		return
+	}
+	start, end := b.Period.At(b.Start)
+	if start != b.Start || now.Lo >= end*second || now.Hi < start*second {
+		return
+	}
+	s := c.shardOf(b.Key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cl := s.cell(now, b, n.Limit)
+	if cl == nil {
+		return
+	}
+	cl.Extra.Store(uint32(min(int64(cl.Extra.Load())+n.More, math.MaxUint32)))
+	if h := s.hunts[cl]; h != nil {
+		s.advance(now, h)
+	} else if tokens(cl) <= 0 && s.spent(cl)+int64(cl.Extra.Load()) >= cl.Max.Load() {
+		set(cl, closed)
+	}
+}

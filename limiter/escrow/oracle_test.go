@@ -1,0 +1,134 @@
+package escrow
+
+import (
+	"fmt"
+
+	"github.com/sluicegate/sluice/limiter/ledger"
+	"github.com/sluicegate/sluice/limiter/window"
+)
+
+// oracle watches a world and reports the first broken invariant.
+type oracle struct {
+	w        *world
+	labels   map[ledger.Budget]int64 // I1
+	times    map[ledger.Budget]int64 // I2
+	versions map[string][]*usage
+	limitOf  map[ledger.Key]string
+	err      error
+	by       map[who]int64
+}
+
+type who struct {
+	b  ledger.Budget
+	id string
+}
+
+// usage is a version of a limit and who enforces it.
+type usage struct {
+	lim         *Limit
+	from, until int64
+	users       map[*simNode]bool
+}
+
+func newOracle(w *world) *oracle {
+	return &oracle{
+		w: w, labels: map[ledger.Budget]int64{}, times: map[ledger.Budget]int64{},
+		versions: map[string][]*usage{}, limitOf: map[ledger.Key]string{}, by: map[who]int64{},
+	}
+}
+
+func (o *oracle) fail(format string, args ...any) {
+	if o.err == nil {
+		o.err = fmt.Errorf(format, args...)
+	}
+}
+
+// adopt takes note that a node enforces lim from now on.
+func (o *oracle) adopt(lim *Limit, n *simNode) {
+	var mine *usage
+	for _, u := range o.versions[lim.ID] {
+		if u.users[n] {
+			delete(u.users, n)
+			u.until = o.w.now
+		}
+		if u.lim == lim {
+			mine = u
+		}
+	}
+	if mine == nil {
+		mine = &usage{lim: lim, from: o.w.now, users: map[*simNode]bool{}}
+		o.versions[lim.ID] = append(o.versions[lim.ID], mine)
+	}
+	mine.users[n] = true
+}
+
+// knows tells the oracle whose key it is.
+func (o *oracle) knows(k ledger.Key, limit string) { o.limitOf[k] = limit }
+
+// allowed is the largest budget of the versions that were in use since a window
+// began.
+func (o *oracle) allowed(b ledger.Budget) int64 {
+	since := b.Start*second - 2*second
+	most := int64(0)
+	for _, u := range o.versions[o.limitOf[b.Key]] {
+		if len(u.users) > 0 || u.until >= since {
+			most = max(most, u.lim.Max[b.Period])
+		}
+	}
+	return most
+}
+
+// admitted counts one spent token: by its label, and by the time.
+func (o *oracle) admitted(n *simNode, b ledger.Budget) {
+	most := o.allowed(b)
+	o.by[who{b, n.id}]++
+	if o.labels[b]++; o.labels[b] > most {
+		o.fail("strict: %d admissions of %d at %d on %s in %v %v", o.labels[b], most, o.w.now, n.id, b.Period, b)
+	}
+	if o.w.f.liar > 0 {
+		return
+	}
+	start, _ := b.Period.At(o.w.now / second)
+	if start != b.Start {
+		o.fail("time: %s admits at %d in the window of %d %v", n.id, o.w.now, b.Start, b.Period)
+	}
+}
+
+// total is what was admitted in a window.
+func (o *oracle) total(k ledger.Key, p window.Period, start int64) int64 {
+	return o.labels[ledger.Budget{Key: k, Period: p, Start: start}]
+}
+
+// mutants are faults put into the protocol, to see that the oracle finds them.
+type mutants struct {
+	// sameIncarnation: a process without its cells uses the birthright again.
+	sameIncarnation bool
+	// twice: a node credits duplicate replies.
+	twice bool
+	// reapply: the ledger applies a repeated batch again.
+	reapply bool
+	// notFresh: a node takes its share without having seen the log (S2).
+	notFresh bool
+	// trouble is the kind of trouble in which it shows; 0 is any.
+	trouble int
+}
+
+// replied hands a reply to the node's core.
+func (m mutants) replied(n *simNode, req *Request, r *Reply) {
+	if m.twice {
+		n.core.mu.Lock()
+		l := n.core.links[req.To]
+		if l.out != nil && l.out.Seq == r.Seq {
+			n.saved[r.Seq] = &link{out: l.out, hunts: l.hunts}
+		} else if old := n.saved[r.Seq]; old != nil && old.out.To == req.To {
+			now, _ := n.core.Clock.At(n.mono())
+			for i := range old.hunts {
+				old.hunts[i].credit(now, req.To, &old.out.Takes[i], &r.Gives[i])
+			}
+		}
+		n.core.mu.Unlock()
+	}
+	n.core.Replied(n.mono(), req.To, r)
+}
+
+func (m mutants) beforeApply(*ledger.Ledger, *ledger.Entry) func() { return func() {} }

@@ -1,0 +1,112 @@
+package escrow
+
+import (
+	"github.com/sluicegate/sluice/limiter/cells"
+	"github.com/sluicegate/sluice/limiter/ledger"
+	"github.com/sluicegate/sluice/limiter/window"
+)
+
+// served is what this node remembers of another's requests. Guarded by Core.mu.
+type served struct {
+	incarnation uint64
+	session     uint64
+	seq         uint64
+	last        *Reply
+}
+
+// Serve answers another node's request. A repeated one gets the same answer,
+// and nothing is given again. It returns nil for one that is not to be answered.
+func (c *Core) Serve(mono int64, r *Request) *Reply {
+	now, ok := c.Clock.At(mono)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !ok || r.To != c.node || r.From.Node == c.node || len(r.Takes) > maxItems || len(r.News) > maxItems {
+		return nil
+	}
+	o := c.serve[r.From.Node]
+	if o == nil {
+		o = &served{}
+		c.serve[r.From.Node] = o
+	}
+	switch {
+	case r.From.Incarnation == o.incarnation && r.Session < o.session:
+		return nil // of an earlier process
+	case r.From.Incarnation != o.incarnation || r.Session > o.session:
+		*o = served{incarnation: r.From.Incarnation, session: r.Session}
+	case r.Seq == o.seq && o.last != nil:
+		return o.last
+	case r.Seq <= o.seq:
+		return nil
+	}
+	for i := range r.News {
+		c.hear(now, &r.News[i])
+	}
+	reply := &Reply{Session: r.Session, Seq: r.Seq, Gives: make([]Give, len(r.Takes))}
+	for i := range r.Takes {
+		reply.Gives[i] = c.give(now, &r.Takes[i])
+	}
+	o.seq, o.last = r.Seq, reply
+	return reply
+}
+
+// give takes tokens from this node's cell for another's. They leave the cell
+// before the reply exists.
+func (c *Core) give(now Instant, t *Take) Give {
+	b := t.Budget
+	if b.Period >= window.Periods || t.Want <= 0 || t.Limit.Max <= 0 || t.Limit.Max > ledger.MaxTokens {
+		return Give{}
+	}
+	start, end := b.Period.At(b.Start)
+	switch {
+	case start != b.Start, now.Lo >= end*second:
+		return Give{}
+	case now.Hi < start*second:
+		return Give{Pending: true} // its clock is ahead of ours
+	}
+	s := c.shardOf(b.Key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cl := s.cell(now, b, t.Limit)
+	if cl == nil {
+		return Give{}
+	}
+	g := Give{Pending: !has(cl, minted)}
+	for have := tokens(cl); have > 0 && g.Granted == 0; have = tokens(cl) {
+		if n := s.portion(now, cl, b, t, have); remove(cl, b.Start, n) {
+			g.Granted = n
+		} // else requests were faster
+	}
+	g.Left, g.Spent = max(0, tokens(cl)), s.spent(cl)
+	return g
+}
+
+// portion is how much of the tokens here another node gets: as its demand is to
+// this node's.
+func (s *shard) portion(now Instant, cl *cells.Cell, b ledger.Budget, t *Take, have int64) int64 {
+	mine := 0.0
+	if h := s.hunts[cl]; h != nil && now.Lo-h.rateAt < second {
+		mine = h.rate
+	} else {
+		passed := max(rateSlot, now.Lo-b.Start*second)
+		mine = float64(s.spent(cl)) * float64(second) / float64(passed)
+	}
+	part := have
+	if mine > 0 && have > t.Waiting {
+		part = int64(float64(have) * t.Rate / (t.Rate + mine))
+	}
+	return max(1, min(max(part, t.Waiting), t.Want, have))
+}
+
+// remove takes n tokens from a cell that may lose some to requests meanwhile.
+func remove(cl *cells.Cell, start, n int64) bool {
+	left, ok := cl.Add(uint32(start), -n)
+	switch {
+	case !ok:
+		return false
+	case left < 0: // somebody was faster
+		cl.Add(uint32(start), n)
+		return false
+	}
+	cl.Credited.Add(-n)
+	return true
+}

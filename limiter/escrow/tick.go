@@ -1,0 +1,52 @@
+package escrow
+
+// idleHunt is how long a hunt is kept that nobody needs.
+const idleHunt = second
+
+// Tick does what is due at a moment of the own clock: hunts that wait go on, and
+// those that are over are forgotten. It is to be called some hundred times a
+// second while it returns true, and now and then otherwise.
+func (c *Core) Tick(mono int64) (busy bool) {
+	now, ok := c.Clock.At(mono)
+	if !ok {
+		return true
+	}
+	for i := range c.shards {
+		busy = c.shards[i].tick(now, i) || busy
+	}
+	c.kick()
+	return busy
+}
+
+func (s *shard) tick(now Instant, number int) (busy bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := s.list[:0]
+	for _, h := range s.list {
+		_, end := h.budget.Period.At(h.budget.Start)
+		switch {
+		case h.live > 0 && now.Lo >= end*second:
+			s.nextWindow(now, h)
+		case h.live > 0:
+			s.advance(now, h)
+		case h.reserved == 0 && h.asking == "" && h.pool != poolAsked && (now.Lo-h.used > idleHunt || now.Lo >= end*second):
+			delete(s.hunts, h.cell)
+			continue
+		}
+		kept = append(kept, h)
+	}
+	clear(s.list[len(kept):])
+	s.list = kept
+	busy = len(kept) > 0
+	s.core.table.Sweep(number, s.over(now))
+	return busy
+}
+
+// nextWindow moves those who wait to the window that has begun meanwhile.
+func (s *shard) nextWindow(now Instant, h *hunt) {
+	b := h.budget
+	b.Start, _ = b.Period.At(now.Lo / second)
+	if s.cell(now, b, h.limit) == h.cell {
+		s.advance(now, h)
+	}
+}

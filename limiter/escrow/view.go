@@ -1,0 +1,66 @@
+package escrow
+
+import "github.com/sluicegate/sluice/limiter/ledger"
+
+// view is what the log has said, and what this process is in it. It is replaced,
+// never changed.
+type view struct {
+	stamp   int64 // of the newest entry; 0: none seen yet
+	rosters *ledger.Rosters
+	member  ledger.Member
+	joined  bool // member has been seen in a roster
+	// leaderless says that there has been no leader for a while.
+	leaderless bool
+}
+
+// in says whether the member is in the last roster.
+func (v *view) in(m ledger.Member) bool {
+	for _, o := range v.rosters.Last().Members {
+		if o == m {
+			return true
+		}
+	}
+	return false
+}
+
+// division is how a window's budget is divided, as far as this node may act on
+// it now. False means that it is not known yet; gone, that it will not be as
+// long as there is no leader, and l does not tolerate that.
+func (c *Core) division(start int64, l ledger.Limit) (d ledger.Division, known, gone bool) {
+	v := c.view.Load()
+	switch {
+	case v.stamp != 0 && c.fresh(v.stamp, start):
+		return v.rosters.Of(start), true, false
+	case !v.leaderless:
+		return d, false, false
+	case !l.Tolerant:
+		return d, false, true
+	}
+	return v.rosters.Last(), true, false
+}
+
+// SetLeaderless says whether the log has had no leader for so long that windows
+// begin about which nothing can be known.
+func (c *Core) SetLeaderless(leaderless bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v := c.view.Load(); v.leaderless != leaderless {
+		next := *v
+		next.leaderless = leaderless
+		c.view.Store(&next)
+	}
+}
+
+// Restore tells a new Core what the ledger of this node knows. Outcomes may be
+// observed already: known is asked while none is.
+func (c *Core) Restore(known func() (stamp int64, rosters *ledger.Rosters)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := *c.view.Load()
+	next.stamp, next.rosters = known()
+	next.joined = next.in(next.member)
+	c.view.Store(&next)
+}
+
+// Member returns the node and its present incarnation.
+func (c *Core) Member() ledger.Member { return c.view.Load().member }

@@ -1,0 +1,210 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/sluicegate/sluice/limiter/window"
+)
+
+const (
+	// maxBudgets is how many keys' budgets there is room for. Further keys
+	// share overflow budgets, of which a window has a fixed number, so that
+	// these need no bound: windows that are not decided yet are refused.
+	maxBudgets = 1 << 20
+	buckets    = 1024
+)
+
+// account is what the ledger knows of one budget. What is not in the pool,
+// max - pool, has been given to nodes, beforehand or when they asked.
+type account struct {
+	version uint64
+	terms   int64 // max, and in the lowest bit whether the limit is tolerant
+	pool    int64
+}
+
+func (a *account) setLimit(l Limit) {
+	a.version, a.terms = l.Version, l.Max<<1
+	if l.Tolerant {
+		a.terms |= 1
+	}
+}
+
+func (a *account) limit() Limit {
+	return Limit{Version: a.version, Max: a.max(), Tolerant: a.terms&1 == 1}
+}
+
+func (a *account) max() int64 { return a.terms >> 1 }
+
+// open is a window that is not over for more than Delay, with its budgets.
+// There are no pointers in the tables, for the garbage collector's sake.
+type open struct {
+	period     window.Period
+	start, end int64    // unix seconds
+	division   Division // final, as asks before that are refused
+	own        map[Key]account
+	// shared are the overflow budgets, by bucket; nil until there is one.
+	shared map[uint64]account
+}
+
+func newOpen(p window.Period, start, end int64, d Division) *open {
+	return &open{period: p, start: start, end: end, division: d, own: make(map[Key]account)}
+}
+
+func (w *open) compare(p window.Period, start int64) int {
+	return cmp.Or(cmp.Compare(w.period, p), cmp.Compare(w.start, start))
+}
+
+// born is what the pool of a new budget has.
+func (w *open) born(limit int64) int64 { return w.division.Pool(w.period, limit) }
+
+// find returns the account of a key, and whether it shares it. A key without
+// its own that could have used a shared one goes on with that until the window
+// ends, also if there is room again: a budget of its own would mint twice.
+func (w *open) find(k Key) (a account, shared, ok bool) {
+	if a, ok = w.own[k]; ok {
+		return a, false, true
+	}
+	a, ok = w.shared[k.Lo%buckets]
+	return a, ok, ok
+}
+
+// search returns the place of a window among the open ones, and whether it is
+// there.
+func (l *Ledger) search(p window.Period, start int64) (int, bool) {
+	return slices.BinarySearchFunc(l.windows, start, func(w *open, start int64) int { return w.compare(p, start) })
+}
+
+// window returns the window of a well-formed budget, or why it is refused.
+func (l *Ledger) window(b *Budget) (*open, Refusal) {
+	i, ok := l.search(b.Period, b.Start)
+	if ok {
+		return l.windows[i], NotRefused
+	}
+	start, end := b.Period.At(b.Start)
+	switch {
+	case start != b.Start:
+		return nil, Malformed
+	case !Fresh(l.stamp, start):
+		return nil, Early
+	case l.stamp > end*Second+Delay:
+		return nil, Expired
+	}
+	w := newOpen(b.Period, start, end, l.rosters.Of(start))
+	l.windows = slices.Insert(l.windows, i, w)
+	return w, NotRefused
+}
+
+// wellFormed is false for what could not be meant.
+func (k *Ask) wellFormed() bool {
+	return k.Budget.Period < window.Periods && k.Budget.Start >= 0 && k.Budget.Start <= window.MaxUnix &&
+		k.Limit.Version > 0 && amount(k.Limit.Max) && amount(k.Want) && amount(k.Waiting) &&
+		amount(k.Return) && k.Waiting <= k.Want
+}
+
+func amount(n int64) bool { return n >= 0 && n <= MaxTokens }
+
+// ask carries out one ask.
+func (l *Ledger) ask(k *Ask) Grant {
+	if !k.wellFormed() {
+		return Grant{Refused: Malformed}
+	}
+	w, why := l.window(&k.Budget)
+	if why != NotRefused {
+		return Grant{Refused: why}
+	}
+	a, shared, known := w.find(k.Budget.Key)
+	if !known {
+		a = account{pool: w.born(k.Limit.Max)}
+		a.setLimit(k.Limit)
+		if k.Want == 0 && k.Return == 0 {
+			return Grant{Pool: a.pool}
+		}
+		shared = l.own >= l.maxOwn
+	}
+	g := w.move(&a, k, shared, int64(len(l.rosters.Last().Members)))
+	switch {
+	case shared && w.shared == nil:
+		w.shared = map[uint64]account{k.Budget.Key.Lo % buckets: a}
+	case shared:
+		w.shared[k.Budget.Key.Lo%buckets] = a
+	default:
+		w.own[k.Budget.Key] = a
+		if !known {
+			l.own++
+		}
+	}
+	return g
+}
+
+// move takes the ask's tokens into the pool and out of it. What is asked for in
+// advance gets smaller as the pool empties, so that there is some for all of
+// the members.
+//
+// The keys of a shared account may have different limits. So each ask is
+// decided under its own: no key gets more than its own pool would have had,
+// as all grants to all keys count against it.
+func (w *open) move(a *account, k *Ask, shared bool, members int64) Grant {
+	if shared || k.Limit.Version > a.version {
+		a.pool += w.born(k.Limit.Max) - w.born(a.max())
+		a.setLimit(k.Limit)
+	}
+	if !shared || w.pooled() {
+		a.pool += min(k.Return, max(0, a.max()-a.pool))
+	}
+	g := Grant{Granted: min(k.Want, max(0, a.pool), max(k.Waiting, 1, a.pool/(members+1)))}
+	a.pool -= g.Granted
+	g.Pool = a.pool
+	return g
+}
+
+// pooled says that nothing of the window was divided beforehand. Otherwise what
+// is returned to a shared account is lost: it may have been one key's share,
+// and would be granted to another one on top of its own.
+func (w *open) pooled() bool { return w.division.Births(w.period, MaxTokens) == 0 }
+
+// row is one account with its key; a shared one's is {0, bucket}.
+type row struct {
+	key Key
+	account
+}
+
+func (r row) compare(o row) int {
+	return cmp.Or(cmp.Compare(r.key.Hi, o.key.Hi), cmp.Compare(r.key.Lo, o.key.Lo))
+}
+
+// rows copies the accounts, in no order.
+func (w *open) rows() (own, shared []row) {
+	own, shared = make([]row, 0, len(w.own)), make([]row, 0, len(w.shared))
+	for k, a := range w.own {
+		own = append(own, row{k, a})
+	}
+	for bucket, a := range w.shared {
+		shared = append(shared, row{Key{Lo: bucket}, a})
+	}
+	return own, shared
+}
+
+// first returns the first n > 0 accounts by key, the shared ones behind the
+// others. It does not sort those it leaves out.
+func (w *open) first(n int) []row {
+	var rows []row
+	full := false // rows[n-1] is the last one that may be among the first
+	for k, a := range w.own {
+		r := row{k, a}
+		if full && r.compare(rows[n-1]) > 0 {
+			continue
+		}
+		if rows = append(rows, r); len(rows) >= max(2*n, 1024) {
+			slices.SortFunc(rows, row.compare)
+			rows, full = rows[:n], true
+		}
+	}
+	slices.SortFunc(rows, row.compare)
+	if len(rows) < n {
+		_, shared := w.rows()
+		slices.SortFunc(shared, row.compare)
+		rows = append(rows, shared...)
+	}
+	return rows[:min(n, len(rows))]
+}

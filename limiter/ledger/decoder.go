@@ -1,0 +1,30 @@
+package ledger
+
+import (
+	"github.com/sluicegate/sluice/limiter/window"
+	"github.com/sluicegate/sluice/limiter/wire"
+)
+
+// decoder reads what the package's encodings have in common.
+type decoder struct{ *wire.Decoder }
+
+func newDecoder(data []byte) decoder { return decoder{wire.NewDecoder(data)} }
+
+// within reads a number that has bounds.
+func (d *decoder) within(least, most int64) int64 {
+	v := d.Int()
+	if v < least || v > most {
+		d.Fail("number out of bounds")
+		return 0
+	}
+	return v
+}
+
+func (d *decoder) period() window.Period {
+	p := window.Period(d.Byte())
+	if p >= window.Periods {
+		d.Fail("bad period")
+		return 0
+	}
+	return p
+}

@@ -1,0 +1,213 @@
+package ledger
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/sluicegate/sluice/limiter/window"
+)
+
+// asked is for how long it may be asked how windows are divided: at least until
+// they are over for 50 seconds, if they last a minute or began in a gap.
+const asked = 120 * Second
+
+// maxStamp is the end of the calendar, where the clock stands still.
+const maxStamp = window.MaxUnix * Second
+
+// Ledger is the replicated account of rosters and pools. Safe for concurrent
+// use; Apply calls must come in log order.
+type Ledger struct {
+	mu      sync.RWMutex
+	stamp   int64 // of the last entry; 0 before the first
+	resting bool  // as it said
+	rosters *Rosters
+	nodes   map[string]*node
+	windows []*open // by period and start
+	own     int     // budgets of all windows that belong to one key
+
+	maxOwn, maxNodes int // equal on all replicas, smaller in tests
+}
+
+// New returns an empty ledger.
+func New() *Ledger {
+	return &Ledger{
+		rosters: &Rosters{}, nodes: make(map[string]*node),
+		maxOwn: maxBudgets, maxNodes: maxNodes,
+	}
+}
+
+// Apply carries out one entry and returns what came of it. It keeps nothing of
+// the entry; of the outcome, neither the Grants nor the Rosters may be changed.
+func (l *Ledger) Apply(e *Entry) *Outcome {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.rosters
+	l.advance(e.Stamp)
+	l.resting = e.Rest
+	l.change(e.Changes)
+	o := &Outcome{Stamp: l.stamp}
+	if l.rosters != before {
+		o.Rosters = l.rosters
+	}
+	if len(e.Batches) > 0 {
+		o.Answers = make([]Answer, len(e.Batches))
+	}
+	for i := range e.Batches {
+		o.Answers[i] = l.batch(&e.Batches[i])
+	}
+	return o
+}
+
+// advance moves the cluster's time on, notes a gap, and ends windows.
+func (l *Ledger) advance(proposed int64) {
+	last := l.stamp
+	l.stamp = min(max(last+1, proposed), maxStamp)
+	if last > 0 && l.stamp-last > Delay && !l.resting {
+		g := Gap{After: last + Delay, Until: l.stamp, Members: l.rosters.Last().Members}
+		l.know(l.rosters.History, append(slices.Clone(l.rosters.Gaps), g))
+	}
+	// A window's budgets are one table, so that all of them end in one step
+	// whatever their number.
+	l.windows = slices.DeleteFunc(l.windows, func(w *open) bool {
+		over := l.stamp > w.end*Second+Delay
+		if over {
+			l.own -= len(w.own)
+		}
+		return over
+	})
+}
+
+// know replaces the rosters, without what nobody may ask for any more. Both
+// slices are the ledger's now; gaps is changed.
+func (l *Ledger) know(history []Roster, gaps []Gap) {
+	history, gaps = forget(history, gaps, l.stamp)
+	l.rosters = &Rosters{History: history, Gaps: gaps}
+}
+
+// forget drops what need not be known any more at the stamp; it changes gaps.
+func forget(history []Roster, gaps []Gap, stamp int64) ([]Roster, []Gap) {
+	for len(history) > 1 && history[1].Since < stamp-asked {
+		history = history[1:]
+	}
+	return history, slices.DeleteFunc(gaps, func(g Gap) bool { return !g.needed(stamp) })
+}
+
+// needed says whether a window that began in the gap may still be asked for:
+// the last one of each length tells for those before it. As no window begins in
+// two gaps, few are needed, and a year's is kept for the year.
+func (g *Gap) needed(stamp int64) bool {
+	for p := range window.Period(window.Periods) {
+		start, end := p.At(g.Until / Second)
+		if start*Second > g.After && end*Second >= stamp-asked {
+			return true
+		}
+	}
+	return false
+}
+
+// batch applies b at most once for each (incarnation, session, seq).
+func (l *Ledger) batch(b *Batch) Answer {
+	a := Answer{Member: b.Member, Session: b.Session, Seq: b.Seq}
+	n := l.nodes[b.Member.Node]
+	if n == nil {
+		a.Stale = true
+		return a
+	}
+	n.heard = l.stamp
+	switch n.judge(b) {
+	case stale:
+		a.Stale = true
+		return a
+	case repeated:
+		a.Grants = n.grants
+		return a
+	}
+	n.note(b)
+	if len(b.Asks) > 0 {
+		a.Grants = make([]Grant, len(b.Asks))
+	}
+	for i := range b.Asks {
+		a.Grants[i] = l.ask(&b.Asks[i])
+	}
+	n.grants = a.Grants
+	return a
+}
+
+// Stamp returns the cluster's time of the last entry, in microseconds; 0 before
+// the first.
+func (l *Ledger) Stamp() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.stamp
+}
+
+// Rosters returns who has shares of which windows. It is never nil, and must
+// not be changed.
+func (l *Ledger) Rosters() *Rosters {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.rosters
+}
+
+// Pool returns what the ledger has to grant of a budget, below 0 if a lowered
+// limit was exceeded, and the limit it knows of; false if nobody has asked for
+// the budget, or its window is over. A key that shares an overflow budget gets
+// that one's, under the limit of the last ask.
+func (l *Ledger) Pool(b Budget) (pool int64, limit Limit, ok bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	i, ok := l.search(b.Period, b.Start)
+	if !ok {
+		return 0, Limit{}, false
+	}
+	a, _, ok := l.windows[i].find(b.Key)
+	if !ok {
+		return 0, Limit{}, false
+	}
+	return a.pool, a.limit(), true
+}
+
+// Len returns the number of budgets, overflow budgets included.
+func (l *Ledger) Len() int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	n := l.own
+	for _, w := range l.windows {
+		n += len(w.shared)
+	}
+	return n
+}
+
+// Budgets calls each with at most n budgets, in the order of their windows
+// (shortest first, then by start) and keys, until it returns false. A window's
+// overflow budgets come last; their keys are {0, bucket}. The time is that of
+// looking at every budget of the windows shown, during which the ledger is
+// locked for writers; each is called without the lock.
+func (l *Ledger) Budgets(n int, each func(b Budget, limit Limit, pool int64) bool) {
+	for _, s := range l.show(n) {
+		if !each(s.budget, s.limit(), s.pool) {
+			return
+		}
+	}
+}
+
+type shown struct {
+	budget Budget
+	account
+}
+
+// show copies the first n budgets.
+func (l *Ledger) show(n int) []shown {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var all []shown
+	for _, w := range l.windows {
+		if len(all) >= n {
+			break
+		}
+		for _, r := range w.first(n - len(all)) {
+			all = append(all, shown{Budget{Key: r.key, Period: w.period, Start: w.start}, r.account})
+		}
+	}
+	return all
+}
