@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -25,6 +26,7 @@ const (
 	pathJoin   = "/v1/join"
 	pathRemove = "/v1/remove"
 	pathCall   = "/v1/call/"
+	pathNode   = "/v1/node/"
 
 	// headerTarget names the node a call is meant for: its address may be
 	// another's by now. headerCluster names the caller's cluster.
@@ -106,8 +108,8 @@ const (
 	codeMalformed = "malformed"
 )
 
-// Handle registers what answers CallLeader's calls of a name, on whichever node
-// leads. A second registration replaces the first. Handlers must end soon after
+// Handle registers what answers the calls of a name: CallLeader's on whichever
+// node leads, and CallNode's. A second registration replaces the first. Handlers must end soon after
 // their context does.
 func (n *Node) Handle(name string, h func(ctx context.Context, body []byte) ([]byte, error)) {
 	n.handlersMu.Lock()
@@ -130,6 +132,18 @@ func (n *Node) CallLeader(ctx context.Context, name string, body []byte) ([]byte
 	return n.client.call(ctx, leader, n.dir.address(leader), name, body)
 }
 
+// CallNode has another node's handler of a name answer. ErrUnknownCall is
+// wrapped; a handler's own error arrives as its text. A call is made once.
+func (n *Node) CallNode(ctx context.Context, id, name string, body []byte) ([]byte, error) {
+	if id == n.id {
+		return n.call(ctx, name, body)
+	}
+	answer, _, err := n.client.do(ctx, request{
+		method: http.MethodPost, address: n.dir.address(id), path: pathNode + url.PathEscape(name), target: id, body: body,
+	})
+	return answer, err
+}
+
 func (n *Node) call(ctx context.Context, name string, body []byte) ([]byte, error) {
 	n.handlersMu.RLock()
 	h := n.handlers[name]
@@ -149,6 +163,7 @@ func newServer(n *Node) *http.Server {
 	routes.HandleFunc("POST "+pathJoin, n.answer(n.answerJoin))
 	routes.HandleFunc("POST "+pathRemove, n.answer(n.answerRemove))
 	routes.HandleFunc("POST "+pathCall+"{name}", n.answer(n.answerCall))
+	routes.HandleFunc("POST "+pathNode+"{name}", n.answer(n.answerNode))
 	return &http.Server{
 		Handler: routes, ReadHeaderTimeout: readLongest, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return n.ctx },
@@ -307,5 +322,9 @@ func (n *Node) answerCall(r *http.Request, body []byte) ([]byte, error) {
 	if !n.IsLeader() {
 		return nil, ErrNotLeader
 	}
+	return n.call(r.Context(), r.PathValue("name"), body)
+}
+
+func (n *Node) answerNode(r *http.Request, body []byte) ([]byte, error) {
 	return n.call(r.Context(), r.PathValue("name"), body)
 }

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/sluicegate/sluice/limiter"
+	"github.com/sluicegate/sluice/limiter/ledger"
 )
 
 // CommandVersion is the envelope version this build writes. A log entry with
@@ -26,12 +26,15 @@ const (
 	CommandInit CommandType = 1
 	// CommandWrite changes entities: all of its operations or none.
 	CommandWrite CommandType = 2
-	// CommandLimits carries one limiter entry: requests for leases, reports
-	// and returns of many nodes, merged by the leader.
-	CommandLimits CommandType = 3
+	// 3 was the limiter's entry before shares; it is refused like any unknown
+	// type.
+
 	// CommandBarrier changes nothing but the index. A node that has applied it
 	// has applied every write that was answered before it was sent.
 	CommandBarrier CommandType = 4
+	// CommandLimits carries one limiter entry: the cluster's time, changes of
+	// who has shares, and what nodes want of the pools, merged by the leader.
+	CommandLimits CommandType = 5
 
 	ignorable CommandType = 0x80
 )
@@ -55,9 +58,9 @@ type Command struct {
 	RequestID string `json:"r,omitempty"`
 	// Init, Write and Limits are the payloads; exactly the one that Type names
 	// is set, none for a barrier.
-	Init   *Init          `json:"init,omitempty"`
-	Write  *Write         `json:"write,omitempty"`
-	Limits *limiter.Entry `json:"limits,omitempty"`
+	Init   *Init  `json:"init,omitempty"`
+	Write  *Write `json:"write,omitempty"`
+	Limits []byte `json:"limits,omitempty"` // of a ledger.Entry
 }
 
 // Init is the payload of CommandInit.
@@ -118,9 +121,10 @@ func NewInit(clusterID string) *Command {
 	return &Command{Version: CommandVersion, Type: CommandInit, Init: &Init{ClusterID: clusterID}}
 }
 
-// NewLimits makes a command of one limiter entry.
-func NewLimits(e *limiter.Entry) *Command {
-	return &Command{Version: CommandVersion, Type: CommandLimits, Limits: e}
+// NewLimits makes a command of one limiter entry. The error is the encoding's.
+func NewLimits(e *ledger.Entry) (*Command, error) {
+	data, err := e.MarshalBinary()
+	return &Command{Version: CommandVersion, Type: CommandLimits, Limits: data}, err
 }
 
 // NewBarrier makes a command that is only waited for.
@@ -161,7 +165,7 @@ func DecodeCommand(data []byte) (*Command, error) {
 	switch {
 	case c.Type == CommandInit && c.Init != nil,
 		c.Type == CommandWrite && c.Write != nil,
-		c.Type == CommandLimits && c.Limits != nil,
+		c.Type == CommandLimits && len(c.Limits) > 0,
 		c.Type == CommandBarrier:
 		return c, nil
 	case c.Type == CommandInit || c.Type == CommandWrite || c.Type == CommandLimits:
@@ -174,7 +178,8 @@ func DecodeCommand(data []byte) (*Command, error) {
 func (c *Command) Ignorable() bool { return c.Type&ignorable != 0 }
 
 // Result is what applying a command gave. It travels from the leader to the
-// node that was asked, so every field is JSON.
+// node that was asked, so
+// every field is JSON but Limits.
 type Result struct {
 	// Index is the log index of the command that made the change.
 	Index uint64 `json:"index"`
@@ -183,6 +188,7 @@ type Result struct {
 	// Entities holds, for each operation of a write in order, the entity as
 	// stored, or nil for a delete.
 	Entities []*Entity `json:"entities,omitempty"`
-	// Limits is the outcome of a limiter entry.
-	Limits *limiter.Outcome `json:"limits,omitempty"`
+	// Limits is the outcome of a limiter entry. It stays on the node: only the
+	// leader makes such entries.
+	Limits *ledger.Outcome `json:"-"`
 }

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/sluicegate/sluice/limiter"
+	"github.com/sluicegate/sluice/limiter/ledger"
 )
 
 // Machine applies commands and shows the state they made. Apply, Snapshot and
@@ -29,15 +29,15 @@ type Machine struct {
 	applied chan struct{} // closed by every command
 	changed chan struct{} // closed by every command that changes entities
 
-	// limitsMu guards the ledger against readers: only Apply changes it.
+	// limitsMu guards the pointer: a Restore changes it.
 	limitsMu sync.RWMutex
-	ledger   *limiter.Ledger
-	onLimits func(*limiter.Outcome)
+	ledger   *ledger.Ledger
+	onLimits func(*ledger.Outcome)
 }
 
 // New makes an empty machine. onLimits, if not nil, is called with the outcome
 // of every limiter entry, in the order of the log; it must not block.
-func New(onLimits func(*limiter.Outcome)) (*Machine, error) {
+func New(onLimits func(*ledger.Outcome)) (*Machine, error) {
 	defs := Definitions()
 	m := &Machine{defs: defs, byKind: make(map[string]*Definition, len(defs)), onLimits: onLimits,
 		applied: make(chan struct{}), changed: make(chan struct{})}
@@ -49,7 +49,7 @@ func New(onLimits func(*limiter.Outcome)) (*Machine, error) {
 		return nil, err
 	}
 	m.requests = newRequests()
-	m.ledger = limiter.NewLedger()
+	m.ledger = ledger.New()
 	m.view.Store(&View{db: db, defs: m.byKind, versions: map[string]uint64{}})
 	return m, nil
 }
@@ -98,11 +98,25 @@ func (m *Machine) Wait(ctx context.Context, index uint64) error {
 	}
 }
 
-// Limits calls f with the ledger while nothing changes it.
-func (m *Machine) Limits(f func(*limiter.Ledger)) {
+// Limits returns the ledger of rate limits, which is another one after a
+// Restore.
+func (m *Machine) Limits() *ledger.Ledger {
 	m.limitsMu.RLock()
 	defer m.limitsMu.RUnlock()
-	f(m.ledger)
+	return m.ledger
+}
+
+// applyLimits carries out a limiter entry.
+func (m *Machine) applyLimits(c *Command, result *Result) {
+	var e ledger.Entry
+	if err := e.UnmarshalBinary(c.Limits); err != nil {
+		result.Err = refused(fmt.Errorf("%w: %w", ErrMalformedCommand, err))
+		return
+	}
+	result.Limits = m.Limits().Apply(&e)
+	if m.onLimits != nil {
+		m.onLimits(result.Limits)
+	}
 }
 
 // Apply carries out one log entry. It never panics and never fails half-way: a
@@ -127,12 +141,7 @@ func (m *Machine) Apply(index uint64, data []byte) *Result {
 	case c.Type == CommandWrite:
 		result = m.applyWrite(index, c, &next)
 	case c.Type == CommandLimits:
-		m.limitsMu.Lock()
-		result.Limits = m.ledger.Apply(*c.Limits)
-		m.limitsMu.Unlock()
-		if m.onLimits != nil {
-			m.onLimits(result.Limits)
-		}
+		m.applyLimits(c, result)
 	}
 	m.publish(&next, next.configIndex != now.configIndex)
 	return result

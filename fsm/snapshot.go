@@ -11,7 +11,7 @@ import (
 	"hash/crc32"
 	"io"
 
-	"github.com/sluicegate/sluice/limiter"
+	"github.com/sluicegate/sluice/limiter/ledger"
 )
 
 // ErrCorruptSnapshot is given for a snapshot stream that is not whole: a wrong
@@ -36,7 +36,8 @@ const (
 	recordHeader  byte = 1
 	recordEntity  byte = 2
 	recordRequest byte = 3
-	recordLedger  byte = 4
+	recordLeases  byte = 4 // the ledger before shares: skipped
+	recordLedger  byte = 5
 	recordTrailer byte = 255
 )
 
@@ -50,10 +51,8 @@ type snapshotHeader struct {
 // Snapshot gives the state as a stream, to be written later by any goroutine
 // while commands go on. Taking it costs a copy of the ledger and no more.
 func (m *Machine) Snapshot() io.WriterTo {
-	m.limitsMu.RLock()
-	ledger, err := m.ledger.MarshalBinary()
-	m.limitsMu.RUnlock()
-	return &snapshot{view: m.View(), defs: m.defs, requests: m.requests.all(), ledger: ledger, err: err}
+	limits, err := m.Limits().MarshalBinary()
+	return &snapshot{view: m.View(), defs: m.defs, requests: m.requests.all(), ledger: limits, err: err}
 }
 
 type snapshot struct {
@@ -165,7 +164,7 @@ func (m *Machine) Restore(r io.Reader) error {
 type restored struct {
 	view     *View
 	requests *requests
-	ledger   *limiter.Ledger
+	ledger   *ledger.Ledger
 	header   bool
 }
 
@@ -179,7 +178,7 @@ func readSnapshot(r io.Reader, defs []*Definition, byKind map[string]*Definition
 	if err := in.bytes(magic); err != nil || string(magic) != snapshotMagic {
 		return nil, fmt.Errorf("%w: it does not begin as one", ErrCorruptSnapshot)
 	}
-	out := &restored{view: &View{db: db, defs: byKind, versions: map[string]uint64{}}, requests: newRequests(), ledger: limiter.NewLedger()}
+	out := &restored{view: &View{db: db, defs: byKind, versions: map[string]uint64{}}, requests: newRequests(), ledger: ledger.New()}
 	txn := db.Txn(true)
 	defer txn.Abort()
 	for count := uint64(0); ; count++ {
@@ -238,6 +237,7 @@ func (s *restored) add(kind byte, payload []byte) (*Entity, error) {
 		if err = json.Unmarshal(payload, done); err == nil {
 			s.requests.remember(done)
 		}
+	case recordLeases:
 	case recordLedger:
 		err = s.ledger.UnmarshalBinary(payload)
 	default:

@@ -1,109 +1,133 @@
-// Package limiter enforces rate limits exactly across a cluster: all nodes draw
-// tokens from one budget for each (limit, key, window), which is kept in the
-// replicated log. A request for which this node holds a token costs no message.
+// Package limiter enforces rate limits exactly across a cluster: a window's
+// tokens are divided among the nodes beforehand, or drawn from a pool that the
+// replicated log keeps, and moved between nodes when they run out. A token is in
+// one place only. A request for which this node holds a token costs no message.
 //
-// The way of a request is Limiter.Take, core.take, and when tokens lack
-// shard.wait, core.ready, Log.Propose, Batcher, Ledger.Apply, core.credit.
-// DESIGN.md says what is strict, what is not, and why.
+// The way of a request is Limiter.Take, escrow's Core.Take, and when tokens lack
+// Core.Ready, then another node's Core.Serve, or the log and ledger.Apply.
+// Package escrow is all of a node's side without clock and network; this package
+// gives it both. DESIGN.md says what is strict, what is not, and why.
 package limiter
 
 import (
 	"context"
-	"crypto/rand"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/sluicegate/sluice/limiter/cells"
+	"github.com/sluicegate/sluice/limiter/escrow"
+	"github.com/sluicegate/sluice/limiter/ledger"
+	"github.com/sluicegate/sluice/limiter/window"
+)
+
+// What requests and plugins need of the packages below.
+type (
+	// Limit is one configured limit; see escrow.Limit.
+	Limit = escrow.Limit
+	// Decision is the answer to one request; see escrow.Decision.
+	Decision = escrow.Decision
+	// Period is the length of a fixed window.
+	Period = window.Period
+)
+
+// The periods, shortest first, and how many there are.
+const (
+	Second = window.Second
+	Minute = window.Minute
+	Hour   = window.Hour
+	Day    = window.Day
+	Month  = window.Month
+	Year   = window.Year
+
+	Periods = window.Periods
+)
+
+// Errors of the package.
+var (
+	// ErrClosed is returned after Close.
+	ErrClosed = errors.New("limiter: closed")
+	// ErrNoQuorum says that the log has had no leader for some seconds, so that
+	// a limit which is not fault tolerant cannot decide.
+	ErrNoQuorum = escrow.ErrNoQuorum
 )
 
 const (
 	defaultMaxWait    = 100 * time.Millisecond
 	defaultMaxSilence = 4 * time.Second
-	tickEvery         = 20 * time.Millisecond
-	idleTick          = 100 * time.Millisecond
-	// proposeTimeout bounds one try to get a batch into the log.
-	proposeTimeout = time.Second
-	minBackoff     = 10 * time.Millisecond
-	maxBackoff     = 250 * time.Millisecond
+	// leaderlessAfter is when nodes begin to decide without a leader.
+	leaderlessAfter = 2 * time.Second
+	// clockPatience is how long a start waits for the leader's time before the
+	// own clock is taken for it.
+	clockPatience = 2 * time.Second
+	closePatience = 500 * time.Millisecond
 )
 
-// Log is the replicated log as the limiter sees it. Propose returns when the
-// batch has been applied, or an error if that is not known; it is then called
-// again with the same batch. It must obey its context and may be called from
-// one goroutine at a time.
-type Log interface {
-	Propose(ctx context.Context, b Batch) (BatchResult, error)
+// Peers is the rest of the cluster, as the limiter sees it. Methods must obey
+// their context and are called from several goroutines.
+type Peers interface {
+	// CallLeader has the ServeLeader of the node that leads answer.
+	CallLeader(ctx context.Context, body []byte) ([]byte, error)
+	// CallNode has a node's ServeNode answer.
+	CallNode(ctx context.Context, node string, body []byte) ([]byte, error)
+	// IsLeader says whether this node leads, HasLeader whether it knows of one.
+	// They must not block.
+	IsLeader() bool
+	HasLeader() bool
 }
 
-// Config is what a Limiter needs of its surroundings. Node and Log are required.
+// Log is the replicated log, of which only the leader makes entries.
+type Log interface {
+	// Commit brings an entry into the log and returns what Apply made of it.
+	Commit(ctx context.Context, e *ledger.Entry) (*ledger.Outcome, error)
+	// Known returns the stamp and the rosters of this node's ledger.
+	Known() (stamp int64, rosters *ledger.Rosters)
+}
+
+// Config is what a Limiter needs. Node, Peers, Log and Secret are required.
 type Config struct {
 	// Node is this node's id, unique in the cluster.
-	Node string
-	Log  Log
-	// Now is the clock; default time.Now.
+	Node  string
+	Peers Peers
+	Log   Log
+	// Secret returns what the nodes of this cluster, and no clients, have in
+	// common, or false while it is not known. It is polled.
+	Secret func() (string, bool)
+	// Active says whether any limit is configured: else the cluster's time is
+	// not kept up in the log. Default: yes.
+	Active func() bool
+	// Cells is the path of the file in which a process leaves its tokens to the
+	// next one of the same boot; empty keeps them in memory only.
+	Cells string
+	// MaxKeys is how many keys and periods have tokens of their own at the same
+	// time; others share. Default 2^20.
+	MaxKeys int
+	// Now is the wall clock; default time.Now.
 	Now func() time.Time
-	// Voters returns the ids of the nodes that have a vote, this one included
-	// if it has one, in any order. They divide what is left of a window when
-	// there is no quorum. Default: this node alone.
-	Voters func() []string
-	// HasLeader says whether the log has a leader that this node can reach.
-	// It is polled some fifty times a second and must not block. Default: yes.
-	HasLeader func() bool
-	// Known returns the pool of a window as this node's ledger knows it
-	// (Ledger.Pool); start is in unix seconds. Default: nothing is known.
-	Known func(limit, key string, p Period, start int64) (pool int64, ok bool)
-	// MaxWait bounds how long a request waits for a token that other nodes
-	// hold, once the log has said so; default 100 ms.
+	// MaxWait bounds how long a request waits for tokens that other nodes hold;
+	// default 100 ms.
 	MaxWait time.Duration
-	// MaxSilence bounds how long a request waits while the log says nothing: its
-	// disk is slow, or a leader is being elected. To refuse earlier would be to
-	// refuse while tokens may be free. Default 4 s: more than an election takes,
-	// and more than the three seconds after which this node decides alone.
+	// MaxSilence bounds how long a request waits while the log says nothing of
+	// what it has been asked: its disk is slow, or a leader is being elected. To
+	// refuse earlier would be to refuse while tokens may be free. Default 4 s.
 	MaxSilence time.Duration
-	// Audit, if set, is called for every token spent, with the window it was
-	// spent of. It is called under a lock: it must be quick and must not call
-	// the Limiter.
-	Audit func(limit, key string, p Period, start int64)
-}
-
-// Limiter decides for this node whether requests are within their limits. All
-// its methods are safe for concurrent use.
-type Limiter struct {
-	cfg    Config
-	core   *core
-	ctx    context.Context
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	closed chan struct{} // closed when a Close has finished
-	once   sync.Once
-}
-
-// New starts a Limiter. It runs two goroutines until Close.
-func New(cfg Config) *Limiter {
-	cfg.setDefaults()
-	l := &Limiter{cfg: cfg, core: newCore(cfg.Node, rand.Text(), defaultShards), closed: make(chan struct{})}
-	l.core.renew = rand.Text
-	l.core.known, l.core.voters, l.core.audit = cfg.Known, cfg.Voters, cfg.Audit
-	l.ctx, l.cancel = context.WithCancel(context.Background())
-	w := watch{start: cfg.Now(), blind: true}
-	w.lost = w.start
-	l.core.loss.Store(w.poll(w.start, cfg.HasLeader()))
-	l.done.Go(func() { l.keepTime(w) })
-	l.done.Go(l.propose)
-	return l
+	// Audit, if set, is called under a lock for every token spent. It must be
+	// quick and must not call the Limiter.
+	Audit func(ledger.Budget)
+	// Warn, if set, is told what an operator should know.
+	Warn func(text string, err error)
 }
 
 func (c *Config) setDefaults() {
+	if c.Active == nil {
+		c.Active = func() bool { return true }
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Voters == nil {
-		node := c.Node
-		c.Voters = func() []string { return []string{node} }
-	}
-	if c.HasLeader == nil {
-		c.HasLeader = func() bool { return true }
-	}
-	if c.Known == nil {
-		c.Known = func(string, string, Period, int64) (int64, bool) { return 0, false }
+	if c.MaxKeys <= 0 {
+		c.MaxKeys = 1 << 20
 	}
 	if c.MaxWait <= 0 {
 		c.MaxWait = defaultMaxWait
@@ -111,53 +135,152 @@ func (c *Config) setDefaults() {
 	if c.MaxSilence <= 0 {
 		c.MaxSilence = defaultMaxSilence
 	}
+	if c.Warn == nil {
+		c.Warn = func(string, error) {}
+	}
 }
 
-func (l *Limiter) now() int64 { return l.cfg.Now().UnixMicro() }
+// Limiter decides for this node whether requests are within their limits, and
+// does the leader's part when this node leads. All its methods are safe for
+// concurrent use.
+type Limiter struct {
+	cfg   Config
+	begin time.Time // of the own clock
+	base  int64     // what it showed then, microseconds since the boot
+
+	core  atomic.Pointer[escrow.Core]
+	table *cells.Table
+	kept  uint64        // the incarnation that the table's file names
+	ready chan struct{} // closed when there is a core
+	kick  chan struct{}
+	out   outbox
+	lead  leader
+
+	// taking ends first: no request is decided any more. ctx is the goroutines'.
+	taking     context.Context
+	stopTaking context.CancelFunc
+	ctx        context.Context
+	cancel     context.CancelFunc
+	done       sync.WaitGroup
+}
+
+// New starts a Limiter. It runs some goroutines until Close.
+func New(cfg Config) *Limiter {
+	cfg.setDefaults()
+	l := &Limiter{cfg: cfg, begin: time.Now(), base: sinceBoot(), ready: make(chan struct{}), kick: make(chan struct{}, 1)}
+	l.out.busy = map[string]bool{}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.taking, l.stopTaking = context.WithCancel(l.ctx)
+	l.lead.start(l)
+	l.done.Go(l.run)
+	return l
+}
+
+// mono is the own clock in microseconds.
+func (l *Limiter) mono() int64 { return l.base + time.Since(l.begin).Microseconds() }
 
 // Take spends one token of every period of lim for key, or none. It answers at
-// once while this node holds tokens, and when the window is known to be used
-// up; otherwise it asks the log and waits, see Config.MaxWait and MaxSilence.
+// once while this node holds tokens, and when the window is known to be used up;
+// otherwise it asks and waits, see Config.MaxWait and MaxSilence.
 func (l *Limiter) Take(ctx context.Context, lim *Limit, key string) Decision {
-	for again := true; ; again = false {
-		var d Decision
-		tk := l.core.take(l.now(), lim, key, &d)
-		if tk == nil {
-			return d
-		}
-		d = l.wait(ctx, tk, lim)
-		if d.Admitted || d.Err != nil || !again || !l.core.leaderless() {
-			return d
-		}
-		// The leader has been gone for so long while the request waited that
-		// this node may decide without one.
+	var d Decision
+	if l.taking.Err() != nil {
+		return Decision{Err: ErrClosed}
 	}
+	core := l.core.Load()
+	if core == nil {
+		if core = l.awaitCore(ctx, &d); core == nil {
+			return d
+		}
+	}
+	silence := time.Time{}
+	for {
+		d = Decision{}
+		tk := core.Take(l.mono(), lim, key, &d)
+		switch {
+		case tk != nil:
+			return l.wait(ctx, core, tk)
+		case d.Hold == 0:
+			return d
+		}
+		if silence.IsZero() {
+			silence = time.Now().Add(l.cfg.MaxSilence)
+		}
+		if time.Now().After(silence) {
+			return Decision{Err: errNoClock}
+		}
+		if !l.sleep(ctx, time.Duration(min(d.Hold, maxHold))*time.Microsecond) {
+			return Decision{Err: l.ended(ctx)}
+		}
+	}
+}
+
+// maxHold is how long a request is held at most before the time is looked at
+// again, in microseconds.
+const maxHold = 10_000
+
+// awaitCore waits for the cluster to be known.
+func (l *Limiter) awaitCore(ctx context.Context, d *Decision) *escrow.Core {
+	silence := time.NewTimer(l.cfg.MaxSilence)
+	defer silence.Stop()
+	select {
+	case <-l.ready:
+		return l.core.Load()
+	case <-silence.C:
+		d.Err = ErrNoQuorum
+	case <-ctx.Done():
+		d.Err = ctx.Err()
+	case <-l.taking.Done():
+		d.Err = ErrClosed
+	}
+	return nil
+}
+
+// sleep waits, and says whether the time has passed.
+func (l *Limiter) sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-l.taking.Done():
+	}
+	return false
+}
+
+func (l *Limiter) ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return ErrClosed
 }
 
 // wait waits for a ticket to be decided.
-func (l *Limiter) wait(ctx context.Context, tk *ticket, lim *Limit) Decision {
+func (l *Limiter) wait(ctx context.Context, core *escrow.Core, tk *escrow.Ticket) Decision {
 	timer := time.NewTimer(l.cfg.MaxWait)
 	defer timer.Stop()
-	silence := time.NewTimer(l.cfg.MaxSilence)
-	defer silence.Stop()
-	var d Decision
+	deadline := time.Now().Add(l.cfg.MaxSilence)
+	var err error
 	for waiting := true; waiting; {
 		select {
-		case <-tk.ch:
+		case <-tk.Done:
 			waiting = false
 		case <-timer.C:
-			waiting = !l.core.leaderless() && !l.core.heard(tk)
-			timer.Reset(l.cfg.MaxWait)
-		case <-silence.C:
-			waiting = false
+			// What the log has not answered yet is no reason to refuse.
+			if waiting = core.Unheard(tk) && time.Now().Before(deadline); waiting {
+				timer.Reset(l.cfg.MaxWait / 4)
+			}
 		case <-ctx.Done():
-			d.Err = ctx.Err()
-			waiting = false
+			err, waiting = ctx.Err(), false
+		case <-l.taking.Done():
+			err, waiting = ErrClosed, false
 		}
 	}
-	l.core.settle(tk, lim, l.now(), &d)
-	if d.Admitted {
-		d.Err = nil
+	var d Decision
+	core.Settle(l.mono(), tk, &d)
+	if !d.Admitted && err != nil {
+		d.Err = err
 	}
 	return d
 }
@@ -165,126 +288,65 @@ func (l *Limiter) wait(ctx context.Context, tk *ticket, lim *Limit) Decision {
 // Observe tells the limiter of an outcome of the log. It is to be called on
 // every node for each limiter entry applied there, in log order. It does not
 // block on I/O.
-func (l *Limiter) Observe(o *Outcome) {
-	l.core.observe(l.now(), o)
-}
-
-// Close refuses further requests, gives every unspent token back through the
-// log and waits for the limiter's goroutines. It returns the context's error if
-// that ends first; what has not been given back by then is lost until the
-// windows end, never spent twice.
-func (l *Limiter) Close(ctx context.Context) error {
-	var err error
-	l.once.Do(func() {
-		defer close(l.closed)
-		l.core.giveAll()
-		err = l.drain(ctx)
-		l.cancel()
-		l.done.Wait()
-	})
-	<-l.closed
-	return err
-}
-
-// drain waits until the log has taken everything.
-func (l *Limiter) drain(ctx context.Context) error {
-	poll := time.NewTicker(time.Millisecond)
-	defer poll.Stop()
-	for !l.core.drained() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-poll.C:
-		}
-	}
-	return nil
-}
-
-// keepTime ticks the core and watches for the loss of the leader.
-func (l *Limiter) keepTime(w watch) {
-	timer := time.NewTimer(tickEvery)
-	defer timer.Stop()
-	for {
-		select {
-		case <-l.ctx.Done():
-			return
-		case <-timer.C:
-			now := l.cfg.Now()
-			l.core.loss.Store(w.poll(now, l.cfg.HasLeader()))
-			if l.core.tick(now.UnixMicro()) {
-				timer.Reset(tickEvery)
-			} else {
-				timer.Reset(idleTick) // a node without limits sleeps
-			}
-		}
+func (l *Limiter) Observe(o *ledger.Outcome) {
+	if core := l.core.Load(); core != nil {
+		core.Observe(l.mono(), o)
 	}
 }
 
-// watch knows since when there has been no leader.
-type watch struct {
-	start, lost time.Time
-	has         bool
-	blind       bool // there has been none since the start
+// ServeNode answers another node's CallNode.
+func (l *Limiter) ServeNode(_ context.Context, body []byte) ([]byte, error) {
+	core := l.core.Load()
+	if core == nil {
+		return nil, errNotReady
+	}
+	var r escrow.Request
+	if err := r.UnmarshalBinary(body); err != nil {
+		return nil, err
+	}
+	reply := core.Serve(l.mono(), &r)
+	if reply == nil {
+		return nil, errUnanswered
+	}
+	return reply.MarshalBinary()
 }
 
-// poll takes note of whether there is a leader at now.
-func (w *watch) poll(now time.Time, has bool) *loss {
-	if has {
-		w.has, w.blind = true, false
+var (
+	errNoClock    = errors.New("limiter: the cluster's time is not known")
+	errNotReady   = errors.New("limiter: this node does not know its cluster yet")
+	errUnanswered = errors.New("limiter: a request that is not to be answered")
+)
+
+// Close stops the limiter. Requests that wait get ErrClosed. The tokens stay in
+// the file, if there is one: the next process goes on with them. For that,
+// answers that are under way are waited for, half a second at most.
+func (l *Limiter) Close() {
+	l.stopTaking()
+	if core := l.core.Load(); core != nil {
+		for end := time.Now().Add(closePatience); !core.Settled() && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	l.cancel()
+	l.done.Wait()
+	l.lead.stop()
+}
+
+// Release lets go of the file of tokens after Close. It must not be called while
+// anybody may still be in Take; a process that ends need not call it.
+func (l *Limiter) Release() error {
+	if l.table == nil {
 		return nil
 	}
-	if w.has {
-		w.has, w.lost = false, now
-	}
-	return &loss{
-		since: w.lost.UnixMicro(),
-		long:  now.Sub(w.lost).Microseconds() > leaderlessAfter,
-		blind: w.blind,
-	}
+	return l.table.Close()
 }
 
-// propose brings batches into the log, one after the other.
-func (l *Limiter) propose() {
-	for {
-		select {
-		case <-l.ctx.Done():
-			return
-		case <-l.core.kick:
-		}
-		for l.ctx.Err() == nil {
-			b, ok := l.core.ready(l.now())
-			if !ok {
-				break
-			}
-			l.insist(b)
-		}
+// Leave gives up this node's shares of windows to come, before it leaves the
+// cluster for good.
+func (l *Limiter) Leave(ctx context.Context) error {
+	core := l.core.Load()
+	if core == nil {
+		return nil
 	}
-}
-
-// insist proposes b until it is answered, here or through Observe. Tries are
-// spaced by a growing pause; there is never more than one under way, so waiting
-// for a leader for hours costs nothing that grows.
-func (l *Limiter) insist(b Batch) {
-	ctx, cancel := context.WithCancel(l.ctx)
-	defer cancel()
-	if !l.core.watch(b.Seq, cancel) {
-		return
-	}
-	for pause := minBackoff; ctx.Err() == nil; pause = min(2*pause, maxBackoff) {
-		try, stop := context.WithTimeout(ctx, proposeTimeout)
-		r, err := l.cfg.Log.Propose(try, b)
-		stop()
-		if err == nil {
-			l.core.credit(l.now(), &r)
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
+	return l.change(ctx, ledger.Change{Kind: ledger.Leave, Member: core.Member()})
 }

@@ -1,417 +1,267 @@
-package limiter
+package limiter_test
 
 import (
 	"context"
 	"errors"
-	"fmt"
+	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/sluicegate/sluice/limiter"
+	"github.com/sluicegate/sluice/limiter/inprocess"
+	"github.com/sluicegate/sluice/limiter/ledger"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var errDown = errors.New("log is down")
-
-// memCluster is a cluster in one process: a ledger, a batcher in front of it,
-// and limiters that observe every outcome.
-type memCluster struct {
-	ledger  *Ledger
-	batcher *Batcher
-	down    atomic.Bool  // no leader
-	slow    atomic.Int64 // nanoseconds that a commit takes longer
-	mute    atomic.Bool  // answers of Propose get lost
-	entries atomic.Int64
-
-	mu       sync.Mutex
-	limiters []*Limiter
-	admits   map[label]int64
+// frozen is a wall clock in the middle of a minute, so that no window of it
+// turns within a test, whatever the time.
+func frozen() func() time.Time {
+	start, real := time.Date(2026, 6, 15, 12, 0, 20, 0, time.UTC), time.Now()
+	return func() time.Time { return start.Add(time.Since(real)) }
 }
 
-func newMemCluster(nodes int) *memCluster {
-	c := &memCluster{ledger: NewLedger(), admits: map[label]int64{}}
-	c.batcher = NewBatcher(c.commit, time.Now)
-	for i := range nodes {
-		c.start(fmt.Sprintf("n%d", i+1), nodes)
-	}
+// cluster starts nodes whose clocks are frozen() and ends them with the test.
+func cluster(t *testing.T, nodes int, change func(int, *limiter.Config)) *inprocess.Cluster {
+	t.Helper()
+	now := frozen()
+	c := inprocess.New(nodes, func(i int, cfg *limiter.Config) {
+		cfg.Now = now
+		if change != nil {
+			change(i, cfg)
+		}
+	})
+	t.Cleanup(c.Close)
 	return c
 }
 
-// start adds a limiter, or replaces the one of the same number.
-func (c *memCluster) start(id string, nodes int) *Limiter {
-	voters := func() []string {
-		var ids []string
-		for i := range nodes {
-			ids = append(ids, fmt.Sprintf("n%d", i+1))
-		}
-		return ids
-	}
-	l := New(Config{
-		Node: id, Log: c, Voters: voters, Known: c.ledger.Pool,
-		HasLeader: func() bool { return !c.down.Load() },
-		Audit: func(limit, key string, p Period, start int64) {
-			c.mu.Lock()
-			c.admits[label{limit, key, p, start}]++
-			c.mu.Unlock()
-		},
-	})
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.limiters = append(c.limiters, l)
+func perMinute(n int64) *limiter.Limit {
+	l := &limiter.Limit{ID: "l", Version: 1, FaultTolerant: true, Max: [limiter.Periods]int64{limiter.Minute: n}}
+	l.Prepare()
 	return l
 }
 
-func (c *memCluster) commit(ctx context.Context, e Entry) (*Outcome, error) {
-	select {
-	case <-time.After(2*time.Millisecond + time.Duration(c.slow.Load())): // the log's latency
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if c.down.Load() {
-		return nil, errDown
-	}
-	o := c.ledger.Apply(e)
-	c.entries.Add(1)
-	c.mu.Lock()
-	limiters := c.limiters
-	c.mu.Unlock()
-	for _, l := range limiters {
-		l.Observe(o)
-	}
-	return o, nil
-}
-
-// Propose implements Log.
-func (c *memCluster) Propose(ctx context.Context, b Batch) (BatchResult, error) {
-	if c.down.Load() {
-		return BatchResult{}, errDown
-	}
-	r, err := c.batcher.Submit(ctx, b)
-	if err == nil && c.mute.Load() {
-		<-ctx.Done()
-		return BatchResult{}, ctx.Err()
-	}
-	return r, err
-}
-
-func (c *memCluster) close(t *testing.T) {
+// take takes n times, on the nodes in turn, and says how often it may.
+func take(t *testing.T, c *inprocess.Cluster, nodes int, lim *limiter.Limit, n int) (admitted int) {
 	t.Helper()
-	for _, l := range c.limiters {
-		if err := l.Close(t.Context()); err != nil {
-			t.Errorf("close: %v", err)
+	for i := range n {
+		d := c.Limiter(i%nodes).Take(t.Context(), lim, "key")
+		if d.Err != nil {
+			t.Fatalf("request %d: %v", i, d.Err)
+		}
+		if d.Admitted {
+			admitted++
 		}
 	}
-	c.batcher.Close()
+	return admitted
 }
 
-// load sends requests from 100 clients until n have been refused, and returns
-// how many were admitted.
-func (c *memCluster) load(lim *Limit, n int64, pick func(client, i int) int) int64 {
-	var admitted, refused atomic.Int64
-	var wg sync.WaitGroup
-	for client := range 100 {
-		wg.Go(func() {
-			for i := 0; refused.Load() < n; i++ {
-				d := c.limiters[pick(client, i)].Take(context.Background(), lim, "k")
-				if d.Admitted {
-					admitted.Add(1)
-				} else {
-					refused.Add(1)
-				}
-			}
-		})
+// TestAcrossNodes: a cluster just born admits the limit, to the token, and says
+// what remains on every node.
+func TestAcrossNodes(t *testing.T) {
+	c := cluster(t, 3, nil)
+	lim := perMinute(5)
+	for i := range 5 {
+		d := c.Limiter(i%3).Take(t.Context(), lim, "key")
+		if !d.Admitted || d.Err != nil {
+			t.Fatalf("request %d: %+v", i, d)
+		}
+		if d.Reset[limiter.Minute] < 1 || d.Reset[limiter.Minute] > 40 {
+			t.Errorf("reset in %d s", d.Reset[limiter.Minute])
+		}
 	}
-	wg.Wait()
-	return admitted.Load()
-}
-
-// begin puts the synctest clock shortly after the beginning of a minute.
-func begin() { time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(61 * time.Second))) }
-
-func TestExactUnderConcurrency(t *testing.T) {
-	for name, pick := range map[string]func(client, i int) int{
-		"one node":    func(int, int) int { return 2 },
-		"alternating": func(_, i int) int { return i % 3 },
-		"by client":   func(client, _ int) int { return client % 3 },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := newMemCluster(3)
-				begin()
-				lim := &Limit{ID: "l", Version: 1, Max: [Periods]int64{Minute: 1000}}
-				if n := c.load(lim, 200, pick); n != 1000 {
-					t.Errorf("%d admitted, want exactly 1000", n)
-				}
-				c.close(t)
-			})
-		})
+	if n := take(t, c, 3, lim, 9); n != 0 {
+		t.Errorf("%d more than the limit", n)
+	}
+	d := c.Limiter(1).Take(t.Context(), lim, "key")
+	if d.Refused != limiter.Minute || d.Remaining[limiter.Minute] != 0 {
+		t.Errorf("refused: %+v", d)
+	}
+	if n := take(t, c, 3, &limiter.Limit{ID: "other", Version: 1, Max: lim.Max}, 9); n != 5 {
+		t.Errorf("another limit admits %d", n)
 	}
 }
 
-// TestOneNodeThenAnother moves all demand to another node half way.
-func TestOneNodeThenAnother(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newMemCluster(3)
-		begin()
-		lim := &Limit{ID: "l", Version: 1, Max: [Periods]int64{Minute: 1000}}
-		for i := range 500 {
-			if d := c.limiters[0].Take(t.Context(), lim, "k"); !d.Admitted {
-				t.Fatalf("request %d refused: %+v", i, d)
-			}
-		}
-		if n := c.load(lim, 200, func(int, int) int { return 1 }); n != 500 {
-			t.Errorf("%d admitted on the second node, want the other 500", n)
-		}
-		c.close(t)
-	})
-}
-
-// TestLostAnswers loses every answer of Propose: Observe brings them, once.
-func TestLostAnswers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newMemCluster(3)
-		c.mute.Store(true)
-		begin()
-		lim := &Limit{ID: "l", Version: 1, Max: [Periods]int64{Minute: 100}}
-		if n := c.load(lim, 200, func(client, _ int) int { return client % 3 }); n != 100 {
-			t.Errorf("%d admitted, want 100", n)
-		}
-		c.close(t)
-	})
-}
-
-// TestRestart restarts nodes cleanly and by crash: the first loses nothing, the
-// second at most what the node held, and neither refunds anything.
-func TestRestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newMemCluster(2)
-		begin()
-		lim := &Limit{ID: "l", Version: 1, Max: [Periods]int64{Hour: 400}}
-		for range 100 {
-			c.limiters[0].Take(t.Context(), lim, "k")
-		}
-		if err := c.limiters[0].Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		v := c.ledger.Cells("l", 1)[0]
-		if v.Pool != 300 || v.Spent != 100 {
-			t.Fatalf("after a clean stop: %+v, want a pool of 300 and 100 spent", v)
-		}
-		if d := c.limiters[0].Take(t.Context(), lim, "k"); d.Admitted || !errors.Is(d.Err, ErrClosed) {
-			t.Fatalf("a closed limiter decided %+v", d)
-		}
-		c.limiters[0] = c.start("n1", 2)
-		c.limiters = c.limiters[:2]
-		if n := c.load(lim, 200, func(client, _ int) int { return client % 2 }); n != 300 {
-			t.Errorf("%d admitted after the restart, want the other 300", n)
-		}
-		c.close(t)
-	})
-}
-
-func TestWithoutLeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newMemCluster(3)
-		begin()
-		strict := &Limit{ID: "strict", Version: 1, Max: [Periods]int64{Minute: 20}}
-		tolerant := &Limit{ID: "tolerant", Version: 1, Max: [Periods]int64{Minute: 20}, FaultTolerant: true}
-		for range 3 {
-			c.limiters[0].Take(t.Context(), strict, "k")
-			c.limiters[0].Take(t.Context(), tolerant, "k")
-		}
-		c.down.Store(true)
-		lost := time.Now()
-		time.Sleep(time.Second)
-		// A leader may come any moment: no share is touched before three seconds.
-		if d := c.limiters[0].Take(t.Context(), tolerant, "k"); !d.Admitted || !d.Degraded || time.Since(lost) < 3*time.Second {
-			t.Errorf("asked one second after the loss: %+v %s after it", d, time.Since(lost))
-		}
-		if d := c.limiters[1].Take(t.Context(), strict, "k"); d.Admitted || !errors.Is(d.Err, ErrNoQuorum) {
-			t.Errorf("strict limit: %+v, want ErrNoQuorum", d)
-		}
-		// 17 left: 6 + 6 + 5.
-		total := 1
-		for _, l := range c.limiters {
+// TestManyAtOnce: a hundred clients over three nodes get all of a budget and no
+// more, however they race.
+func TestManyAtOnce(t *testing.T) {
+	c := cluster(t, 3, nil)
+	lim := perMinute(1000)
+	var mu sync.Mutex
+	admitted := 0
+	var clients sync.WaitGroup
+	for i := range 100 {
+		clients.Go(func() {
+			n := 0
 			for range 20 {
-				d := l.Take(t.Context(), tolerant, "k")
-				if !d.Degraded || d.Err != nil {
-					t.Fatalf("tolerant limit: %+v, want a degraded decision", d)
-				}
-				if d.Admitted {
-					total++
+				if c.Limiter(i%3).Take(t.Context(), lim, "key").Admitted {
+					n++
 				}
 			}
-		}
-		if total != 17 {
-			t.Errorf("%d admitted on shares, want the 17 that were left", total)
-		}
-		c.down.Store(false)
-		time.Sleep(2 * time.Second)
-		v := c.ledger.Cells("tolerant", 1)[0]
-		if v.Spent != 20 || v.Pool != 0 {
-			t.Errorf("after the leader's return: %+v, want all 20 accounted", v)
-		}
-		if d := c.limiters[2].Take(t.Context(), tolerant, "k"); d.Admitted || d.Degraded {
-			t.Errorf("after the leader's return: %+v, want a plain refusal", d)
-		}
-		c.close(t)
-	})
-}
-
-// TestBlind starts a node that never sees a leader. Of windows that were open
-// before, it touches those that its ledger knows, which is how a lone restart
-// after a clean stop goes on; of others an earlier run may have spent all.
-func TestBlind(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newMemCluster(0)
-		c.down.Store(true)
-		begin()
-		now := time.Now()
-		c.ledger.Apply(Entry{Stamp: now.UnixMicro(), Batches: []Batch{{Node: "n1", Incarnation: "earlier", Seq: 1, Items: []Item{{
-			Limit: "l", Version: 1, Max: 3, Key: "seen", Period: Minute, Start: now.Truncate(time.Minute).Unix(), Want: 1, Waiting: 1,
-		}}}}})
-		l := c.start("n1", 1)
-		lim := &Limit{ID: "l", Version: 1, Max: [Periods]int64{Minute: 3}, FaultTolerant: true}
-		time.Sleep(4 * time.Second)
-		for i := range 3 {
-			if d := l.Take(t.Context(), lim, "seen"); d.Admitted != (i < 2) || !d.Degraded {
-				t.Errorf("request %d of a window that the ledger knows: %+v, want the 2 left", i+1, d)
-			}
-		}
-		if d := l.Take(t.Context(), lim, "k"); d.Admitted || !d.Degraded {
-			t.Errorf("window from before the start: %+v, want a refusal", d)
-		}
-		time.Sleep(time.Minute)
-		n := 0
-		for range 5 {
-			if l.Take(t.Context(), lim, "k").Admitted {
-				n++
-			}
-		}
-		if n != 3 {
-			t.Errorf("%d admitted in a window of its own time, want 3", n)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := l.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("close without a leader: %v, want the context's error", err)
-		}
-		c.batcher.Close()
-	})
-}
-
-// TestSlowLog: a log that takes longer than MaxWait is no reason to refuse; one
-// that says nothing at all is, after MaxSilence.
-func TestSlowLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newMemCluster(2)
-		defer c.close(t)
-		begin()
-		lim := &Limit{ID: "l", Version: 1, Max: [Periods]int64{Minute: 5}}
-		c.slow.Store(int64(700 * time.Millisecond))
-		for i := range int64(5) {
-			if d := c.limiters[i%2].Take(t.Context(), lim, "k"); !d.Admitted || d.Remaining[Minute] != 4-i {
-				t.Errorf("request %d: %+v", i+1, d)
-			}
-		}
-		if d := c.limiters[0].Take(t.Context(), lim, "k"); d.Admitted {
-			t.Errorf("a sixth was admitted: %+v", d)
-		}
-		c.slow.Store(int64(time.Hour))
-		start := time.Now()
-		d := c.limiters[0].Take(t.Context(), lim, "other")
-		if waited := time.Since(start); d.Admitted || waited != defaultMaxSilence {
-			t.Errorf("a log that says nothing: %+v after %s", d, waited)
-		}
-		c.slow.Store(0)
-	})
-}
-
-// TestLeaderBackWhileWaiting: a request that waits when the leader is lost is
-// decided by the next one.
-func TestLeaderBackWhileWaiting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newMemCluster(3)
-		defer c.close(t)
-		begin()
-		lim := &Limit{ID: "l", Version: 1, Max: [Periods]int64{Minute: 2}}
-		c.down.Store(true)
-		back := time.AfterFunc(1500*time.Millisecond, func() { c.down.Store(false) })
-		defer back.Stop()
-		if d := c.limiters[0].Take(t.Context(), lim, "k"); !d.Admitted || d.Degraded {
-			t.Errorf("%+v", d)
-		}
-	})
-}
-
-func TestCancelledRequest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newMemCluster(1)
-		c.down.Store(true)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		lim := &Limit{ID: "l", Version: 1, Max: [Periods]int64{Minute: 3}}
-		if d := c.limiters[0].Take(ctx, lim, "k"); d.Admitted || !errors.Is(d.Err, context.Canceled) {
-			t.Errorf("%+v, want the context's error", d)
-		}
-		c.down.Store(false)
-		time.Sleep(time.Second)
-		for i := range 4 {
-			if d := c.limiters[0].Take(t.Context(), lim, "k"); d.Admitted != (i < 3) {
-				t.Errorf("request %d: %+v", i, d)
-			}
-		}
-		c.close(t)
-	})
-}
-
-// TestStale takes a node's identity over: the old process notices and goes on
-// under a new incarnation, without the tokens that were written off.
-func TestStale(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newMemCluster(1)
-		begin()
-		lim := &Limit{ID: "l", Version: 1, Max: [Periods]int64{Minute: 40}}
-		for range 5 {
-			c.limiters[0].Take(t.Context(), lim, "k")
-		}
-		if _, err := c.batcher.Submit(t.Context(), Batch{Node: "n1", Incarnation: "other", Seq: 1}); err != nil {
-			t.Fatal(err)
-		}
-		c.load(lim, 200, func(int, int) int { return 0 })
-		for l, n := range c.admits {
-			if n > 40 || n < 6 {
-				t.Errorf("%d of 40 admitted in %+v", n, l)
-			}
-		}
-		c.close(t)
-	})
-}
-
-// TestRace runs the real clock, several limits and keys, limit changes and
-// closing, for the race detector.
-func TestRace(t *testing.T) {
-	c := newMemCluster(3)
-	var wg sync.WaitGroup
-	for client := range 12 {
-		wg.Go(func() {
-			for i := range 300 {
-				lim := &Limit{ID: "l", Version: uint64(1 + i/100), Max: [Periods]int64{int64(50 + i/100), 500, 0, 5000}}
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-				c.limiters[(client+i)%3].Take(ctx, lim, fmt.Sprint("k", i%5))
-				cancel()
-			}
+			mu.Lock()
+			defer mu.Unlock()
+			admitted += n
 		})
 	}
-	wg.Wait()
-	c.close(t)
-	for l, n := range c.admits {
-		if most := [Periods]int64{52, 500, 0, 5000}[l.period]; n > most {
-			t.Errorf("%d of %d admitted in %+v", n, most, l)
+	clients.Wait()
+	if admitted != 1000 {
+		t.Errorf("admitted %d of 1000", admitted)
+	}
+}
+
+// TestRestart: a process that ends and comes back on its file goes on with what
+// it had: nothing is refunded, nothing lost.
+func TestRestart(t *testing.T) {
+	dir := t.TempDir()
+	now := frozen()
+	change := func(i int, cfg *limiter.Config) {
+		cfg.Now, cfg.Cells = now, filepath.Join(dir, string(rune('a'+i)))
+	}
+	c := inprocess.New(2, change)
+	t.Cleanup(c.Close)
+	lim := perMinute(200)
+	admitted := take(t, c, 2, lim, 120)
+	for node := range 2 {
+		c.Stop(node)
+		c.Start(node, change)
+	}
+	// A node that is not up yet when it is asked is taken for lost for a while.
+	for until := time.Now().Add(20 * time.Second); admitted < 200 && time.Now().Before(until); {
+		admitted += take(t, c, 2, lim, 20)
+	}
+	if admitted += take(t, c, 2, lim, 20); admitted != 200 {
+		t.Errorf("admitted %d of 200", admitted)
+	}
+}
+
+// TestLostFile: a process without its file has lost what it held, and gets no
+// second share.
+func TestLostFile(t *testing.T) {
+	c := cluster(t, 2, nil)
+	lim := perMinute(50)
+	admitted := take(t, c, 2, lim, 30)
+	c.Stop(1)
+	c.Start(1, nil)
+	if admitted += take(t, c, 2, lim, 60); admitted > 50 {
+		t.Errorf("admitted %d of 50", admitted)
+	}
+}
+
+// TestWithoutQuorum: budgets that are known go on without a leader; a window
+// that begins without one is divided among those who were there, if the limit
+// tolerates faults, and refused otherwise.
+func TestWithoutQuorum(t *testing.T) {
+	c := cluster(t, 2, nil)
+	second := &limiter.Limit{ID: "s", Version: 1, FaultTolerant: true, Max: [limiter.Periods]int64{limiter.Second: 10}}
+	strict := &limiter.Limit{ID: "strict", Version: 1, Max: second.Max}
+	if d := c.Limiter(0).Take(t.Context(), second, "key"); !d.Admitted {
+		t.Fatalf("with a leader: %+v", d)
+	}
+	c.Lead(-1)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for !errors.Is(c.Limiter(0).Take(ctx, strict, "key").Err, limiter.ErrNoQuorum) {
+		if ctx.Err() != nil {
+			t.Fatal("a limit that tolerates no fault goes on without a quorum")
 		}
+	}
+	d := c.Limiter(0).Take(ctx, second, "key")
+	for range 3 { // the second may turn
+		if d.Admitted {
+			break
+		}
+		d = c.Limiter(0).Take(ctx, second, "key")
+	}
+	if !d.Admitted || !d.Degraded {
+		t.Errorf("tolerant: %+v", d)
+	}
+	c.Lead(1)
+	for d = c.Limiter(0).Take(ctx, strict, "key"); !d.Admitted; d = c.Limiter(0).Take(ctx, strict, "key") {
+		if ctx.Err() != nil {
+			t.Fatalf("with a leader again: %+v", d)
+		}
+	}
+}
+
+// TestCutOff: a node that cannot reach the others is refused their tokens, and
+// they its; together they stay within the limit.
+func TestCutOff(t *testing.T) {
+	c := cluster(t, 3, nil)
+	lim := perMinute(30)
+	admitted := take(t, c, 3, lim, 6)
+	c.Cut(2, true)
+	for range 40 {
+		for node := range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			if c.Limiter(node).Take(ctx, lim, "key").Admitted {
+				admitted++
+			}
+			cancel()
+		}
+	}
+	c.Cut(2, false)
+	admitted += take(t, c, 3, lim, 60)
+	if admitted > 30 {
+		t.Errorf("admitted %d of 30", admitted)
+	}
+}
+
+// TestClose: requests that wait end with ErrClosed, as do later ones.
+func TestClose(t *testing.T) {
+	l := limiter.New(limiter.Config{
+		Node: "n1", Peers: alone{}, Log: alone{}, Secret: func() (string, bool) { return "", false },
+	})
+	got := make(chan error)
+	go func() { got <- l.Take(context.Background(), perMinute(5), "key").Err }()
+	time.Sleep(time.Millisecond) // let it wait; it need not
+	l.Close()
+	if err := <-got; !errors.Is(err, limiter.ErrClosed) {
+		t.Errorf("waiting: %v", err)
+	}
+	if err := l.Take(context.Background(), perMinute(5), "key").Err; !errors.Is(err, limiter.ErrClosed) {
+		t.Errorf("later: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := l.Take(ctx, perMinute(5), "key").Err; err == nil {
+		t.Error("no error")
+	}
+}
+
+// alone is a node that never learns of its cluster.
+type alone struct{}
+
+func (alone) CallLeader(context.Context, []byte) ([]byte, error) {
+	return nil, inprocess.ErrUnreachable
+}
+func (alone) CallNode(context.Context, string, []byte) ([]byte, error) {
+	return nil, inprocess.ErrUnreachable
+}
+func (alone) IsLeader() bool  { return false }
+func (alone) HasLeader() bool { return false }
+func (alone) Commit(context.Context, *ledger.Entry) (*ledger.Outcome, error) {
+	return nil, inprocess.ErrUnreachable
+}
+func (alone) Known() (int64, *ledger.Rosters) { return 0, &ledger.Rosters{} }
+
+// TestMalformedCalls: nonsense from the network is refused, and changes nothing.
+func TestMalformedCalls(t *testing.T) {
+	c := cluster(t, 1, nil)
+	if n := take(t, c, 1, perMinute(5), 2); n != 2 {
+		t.Fatal(n)
+	}
+	for _, body := range [][]byte{nil, {0}, {2}, {2, 9}, {3, 1, 2}, {9}} {
+		if _, err := c.Limiter(0).ServeLeader(t.Context(), body); err == nil {
+			t.Errorf("the leader answers %x", body)
+		}
+		if _, err := c.Limiter(0).ServeNode(t.Context(), body); err == nil {
+			t.Errorf("the node answers %x", body)
+		}
+	}
+	if n := take(t, c, 1, perMinute(5), 9); n != 3 {
+		t.Errorf("%d of 3 left", n)
 	}
 }

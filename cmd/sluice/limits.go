@@ -3,79 +3,105 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
+
+	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/cluster"
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/limiter"
+	"github.com/sluicegate/sluice/limiter/ledger"
 )
 
-// callLimits is the cluster call that carries a node's batch to the leader.
-const callLimits = "limits"
+// The cluster calls of the limiter: to the leader, and from node to node.
+const (
+	callLimits = "limits"
+	callTokens = "tokens"
+)
 
-// leaderLog is the limiter's log: batches go to the leader, wherever that is.
-type leaderLog struct{ node *cluster.Node }
+// limiterPeers is the cluster as the limiter wants it.
+type limiterPeers struct{ node *cluster.Node }
 
-func (l leaderLog) Propose(ctx context.Context, b limiter.Batch) (limiter.BatchResult, error) {
-	var result limiter.BatchResult
-	body, err := b.MarshalBinary()
+func (p limiterPeers) CallLeader(ctx context.Context, body []byte) ([]byte, error) {
+	return p.node.CallLeader(ctx, callLimits, body)
+}
+
+func (p limiterPeers) CallNode(ctx context.Context, node string, body []byte) ([]byte, error) {
+	return p.node.CallNode(ctx, node, callTokens, body)
+}
+func (p limiterPeers) IsLeader() bool  { return p.node.IsLeader() }
+func (p limiterPeers) HasLeader() bool { return p.node.HasLeader() }
+
+// limiterLog is the raft log as the limiter wants it.
+type limiterLog struct {
+	node    *cluster.Node
+	machine *fsm.Machine
+}
+
+func (l limiterLog) Commit(ctx context.Context, e *ledger.Entry) (*ledger.Outcome, error) {
+	c, err := fsm.NewLimits(e)
 	if err != nil {
-		return result, err
+		return nil, err
 	}
-	answer, err := l.node.CallLeader(ctx, callLimits, body)
+	result, err := l.node.ApplyLocal(ctx, c)
 	if err != nil {
-		return result, err
+		return nil, err
 	}
-	return result, result.UnmarshalBinary(answer)
+	if result.Err != nil {
+		return nil, fmt.Errorf("limits entry: %w", result.Err)
+	}
+	return result.Limits, nil
 }
 
-// submitLimits answers callLimits on the leader.
-func submitLimits(batcher *limiter.Batcher) cluster.Handler {
-	return func(ctx context.Context, body []byte) ([]byte, error) {
-		var b limiter.Batch
-		if err := b.UnmarshalBinary(body); err != nil {
-			return nil, err
-		}
-		result, err := batcher.Submit(ctx, b)
-		if err != nil {
-			return nil, err
-		}
-		return result.MarshalBinary()
-	}
+func (l limiterLog) Known() (int64, *ledger.Rosters) {
+	limits := l.machine.Limits()
+	return limits.Stamp(), limits.Rosters()
 }
 
-// commitLimits brings an entry of the batcher into the raft log.
-func commitLimits(node *cluster.Node) func(context.Context, limiter.Entry) (*limiter.Outcome, error) {
-	return func(ctx context.Context, e limiter.Entry) (*limiter.Outcome, error) {
-		result, err := node.ApplyLocal(ctx, fsm.NewLimits(&e))
-		if err != nil {
-			return nil, err
+// limitsConfigured says whether any plugin limits requests.
+func limitsConfigured(machine *fsm.Machine) func() bool {
+	var version atomic.Uint64
+	var configured atomic.Bool
+	return func() bool {
+		view := machine.View()
+		if v := view.Version("plugins") + 1; version.Swap(v) != v {
+			found := false
+			for e := range view.All("plugins") {
+				found = found || strings.HasPrefix(e.Value.(*fsm.Plugin).Name, "rate-limiting")
+			}
+			configured.Store(found)
 		}
-		if result.Err != nil {
-			return nil, fmt.Errorf("limits entry: %w", result.Err)
-		}
-		return result.Limits, nil
+		return configured.Load()
 	}
 }
 
-// knownPool asks this node's copy of the ledger.
-func knownPool(machine *fsm.Machine) func(limit, key string, p limiter.Period, start int64) (int64, bool) {
-	return func(limit, key string, p limiter.Period, start int64) (pool int64, ok bool) {
-		machine.Limits(func(l *limiter.Ledger) { pool, ok = l.Pool(limit, key, p, start) })
-		return pool, ok
-	}
+func (g *gateway) openLimiter(context.Context) error {
+	log := g.log.Named("limiter")
+	g.limiter = limiter.New(limiter.Config{
+		Node: g.node.ID(), Peers: limiterPeers{g.node}, Log: limiterLog{g.node, g.machine},
+		Secret: func() (string, bool) { id := g.machine.ClusterID(); return id, id != "" },
+		Active: limitsConfigured(g.machine),
+		Cells:  filepath.Join(g.cfg.DataDir(), "limits.cells"),
+		Warn:   func(text string, err error) { log.Warn(text, zap.Error(err)) },
+	})
+	g.onClose(func(context.Context) error { g.limiter.Close(); return nil })
+	g.node.Handle(callLimits, g.limiter.ServeLeader)
+	g.node.Handle(callTokens, g.limiter.ServeNode)
+	g.quota.set(g.limiter)
+	return nil
 }
 
-// quotaHolder passes outcomes of the log to the limiter once there is one. The
-// machine restores and applies before that; such outcomes belong to earlier
-// runs of this node or to others, and the limiter has no leases yet.
+// quotaHolder passes outcomes of the log to the limiter once there is one.
+// Earlier ones are in the ledger, which the limiter asks when it starts.
 type quotaHolder struct {
 	limiter atomic.Pointer[limiter.Limiter]
 }
 
 func (h *quotaHolder) set(l *limiter.Limiter) { h.limiter.Store(l) }
 
-func (h *quotaHolder) observe(o *limiter.Outcome) {
+func (h *quotaHolder) observe(o *ledger.Outcome) {
 	if l := h.limiter.Load(); l != nil {
 		l.Observe(o)
 	}

@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	// stopTimeout bounds a graceful stop: the requests in flight, the leases,
-	// the cluster, each within its own share.
-	stopTimeout  = 25 * time.Second
-	drainTimeout = 10 * time.Second
-	leaseTimeout = 2 * time.Second
-	leaveTimeout = 15 * time.Second
+	// stopTimeout bounds a graceful stop: the requests in flight, the
+	// shares of rate limits, the cluster, each within its own share.
+	stopTimeout   = 25 * time.Second
+	drainTimeout  = 10 * time.Second
+	sharesTimeout = 2 * time.Second
+	leaveTimeout  = 15 * time.Second
 
 	// renewEvery is how often a running node looks at its certificates' age.
 	renewEvery = 12 * time.Hour
@@ -113,23 +113,19 @@ func (g *gateway) drainProxy(ctx context.Context) error {
 	return err
 }
 
-// giveLeasesBack closes the limiter. What does not get through in time, for
-// lack of a leader, stays lost until its window ends: never admitted twice.
-func (g *gateway) giveLeasesBack(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+// giveSharesUp takes this node out of the windows to come. What does not get
+// through in time shows when the leader has not heard of the node for a while.
+func (g *gateway) giveSharesUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, sharesTimeout)
 	defer cancel()
-	err := g.limiter.Close(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		g.log.Warn("leases could not be given back: they are lost until their windows end")
-		return nil
+	if err := g.limiter.Leave(ctx); err != nil {
+		g.log.Warn("rate limits: the node's shares could not be given up", zap.Error(err))
 	}
-	return err
 }
 
 // leave gives up the membership and has the process end. It refuses, and
-// changes nothing, where it can see that the node could not be taken out. Leases
-// go back through the cluster, so the proxy stops first, and from then on the
-// process ends in any case.
+// changes nothing, where it can see that the node could not be taken out. The
+// proxy stops first, and from then on the process ends in any case.
 func (g *gateway) leave() error {
 	if !g.leaving.CompareAndSwap(false, true) {
 		return errLeaving
@@ -138,13 +134,13 @@ func (g *gateway) leave() error {
 		g.leaving.Store(false)
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout+leaseTimeout+leaveTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout+sharesTimeout+leaveTimeout)
 	defer cancel()
 	defer close(g.left)
 	if g.proxy != nil {
 		g.leaveErr = g.drainProxy(ctx)
 	}
-	g.leaveErr = errors.Join(g.leaveErr, g.giveLeasesBack(ctx))
+	g.giveSharesUp(ctx)
 	if err := g.node.Leave(ctx); err != nil {
 		g.leaveErr = fmt.Errorf("the node stops and is still a member of its cluster: %w", err)
 	}

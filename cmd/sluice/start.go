@@ -33,8 +33,8 @@ func startCommand() *cobra.Command {
 		Use:   "start",
 		Short: "Run one node",
 		Long: `Start runs one node in the foreground until SIGTERM or SIGINT. Then it finishes
-its requests, gives its leases back and stops; it stays a member of its cluster
-and comes back as the same node. A second signal stops it at once. SIGHUP and
+its requests and stops; it stays a member of its cluster and comes back as the
+same node, with what it holds of rate limits. A second signal stops it at once. SIGHUP and
 SIGUSR1 reopen the log files, SIGHUP reads the certificates again.
 
 Without flags it is a cluster of one node on Kong's ports, data in ./sluice-data.
@@ -76,7 +76,6 @@ type gateway struct {
 	quota   quotaHolder // of the limiter, which starts after the machine
 	served  *servedIndex
 	node    *cluster.Node
-	batcher *limiter.Batcher
 	limiter *limiter.Limiter
 	proxy   *proxy.Proxy // nil if proxy_listen is off
 	admin   *adminServer
@@ -160,19 +159,6 @@ func (g *gateway) openCluster(ctx context.Context) (err error) {
 	}
 	g.onClose(g.node.Shutdown)
 	return g.registry.Register(newClusterMetrics(g.node))
-}
-
-func (g *gateway) openLimiter(context.Context) error {
-	g.batcher = limiter.NewBatcher(commitLimits(g.node), time.Now)
-	g.onClose(func(context.Context) error { g.batcher.Close(); return nil })
-	g.node.Handle(callLimits, submitLimits(g.batcher))
-	g.limiter = limiter.New(limiter.Config{
-		Node: g.node.ID(), Log: leaderLog{g.node},
-		Voters: g.node.VoterIDs, HasLeader: g.node.HasLeader, Known: knownPool(g.machine),
-	})
-	g.onClose(g.giveLeasesBack)
-	g.quota.set(g.limiter)
-	return nil
 }
 
 func (g *gateway) openProxy(ctx context.Context) error {

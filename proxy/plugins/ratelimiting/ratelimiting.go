@@ -154,6 +154,7 @@ func New(env *plugin.Env, in *plugin.Instance) (any, error) {
 		p.limit.Max[period] = roundUp(budget)
 		p.windows[period] = newWindow(limiter.Period(period), budget)
 	}
+	p.limit.Prepare()
 	return p, nil
 }
 

@@ -1,0 +1,258 @@
+package limiter
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/sluicegate/sluice/limiter/cells"
+	"github.com/sluicegate/sluice/limiter/escrow"
+)
+
+const (
+	busyTick = 10 * time.Millisecond
+	idleTick = 100 * time.Millisecond
+	// syncEvery is how often the leader is asked for the time, and hears by it
+	// that this node is there.
+	syncEvery = 500 * time.Millisecond
+	syncFirst = 20 * time.Millisecond
+	// A call to the leader or to a node is given up after so long.
+	leaderTimeout = time.Second
+	nodeTimeout   = 200 * time.Millisecond
+	secretPoll    = 5 * time.Millisecond
+)
+
+// run makes the core as soon as the cluster is known, and keeps it going.
+func (l *Limiter) run() {
+	for {
+		secret, ok := l.cfg.Secret()
+		if ok {
+			l.open(secret)
+			break
+		}
+		if !l.sleep(l.ctx, secretPoll) {
+			return
+		}
+	}
+	l.done.Go(l.keepTime)
+	l.done.Go(l.pump)
+	l.tick()
+}
+
+// open makes the core.
+func (l *Limiter) open(secret string) {
+	table, incarnation := l.openCells()
+	core := escrow.New(escrow.Config{
+		Node: l.cfg.Node, Secret: escrow.NewSecret(secret), Incarnation: incarnation, Table: table,
+		Session: uint64(l.base), Random: random, Kick: l.wake, Audit: l.cfg.Audit,
+	})
+	// Outcomes are observed from here on; what was before is in the ledger.
+	l.keepIncarnation(table, core)
+	l.table = table
+	l.core.Store(core)
+	core.Restore(l.cfg.Log.Known)
+	close(l.ready)
+}
+
+// openCells opens the table of tokens, and says whose they are. Without the file
+// of an earlier process of this boot, they are nobody's yet.
+func (l *Limiter) openCells() (*cells.Table, uint64) {
+	if l.cfg.Cells == "" {
+		return cells.InMemory(l.cfg.MaxKeys), random()
+	}
+	table, err := cells.Open(l.cfg.Cells, cells.Options{Capacity: l.cfg.MaxKeys})
+	if err != nil {
+		l.cfg.Warn("the file of tokens cannot be used: a restart of this process will lose what it holds", err)
+		return cells.InMemory(l.cfg.MaxKeys), random()
+	}
+	incarnation := random()
+	if h := table.Header(); table.Recovered() && len(h) == headerBytes {
+		incarnation = binary.LittleEndian.Uint64(h)
+	}
+	return table, incarnation
+}
+
+// headerBytes is the length of what the file says besides the cells: whose they
+// are.
+const headerBytes = 8
+
+// keepIncarnation writes whose the cells are into their file.
+func (l *Limiter) keepIncarnation(table *cells.Table, core *escrow.Core) {
+	if in := core.Member().Incarnation; in != l.kept {
+		if err := table.SetHeader(binary.LittleEndian.AppendUint64(nil, in)); err != nil {
+			l.cfg.Warn("the file of tokens cannot be written", err)
+			return
+		}
+		l.kept = in
+	}
+}
+
+func random() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+func (l *Limiter) wake() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// tick has the core do what is due, and watches for the loss of the leader.
+func (l *Limiter) tick() {
+	core := l.core.Load()
+	timer := time.NewTimer(busyTick)
+	defer timer.Stop()
+	seen := time.Now()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if l.cfg.Peers.HasLeader() {
+			seen = time.Now()
+		}
+		core.SetLeaderless(time.Since(seen) > leaderlessAfter)
+		l.keepIncarnation(l.table, core)
+		if core.Tick(l.mono()) {
+			timer.Reset(busyTick)
+		} else {
+			timer.Reset(idleTick)
+		}
+	}
+}
+
+// keepTime asks the leader for the time, again and again.
+func (l *Limiter) keepTime() {
+	core := l.core.Load()
+	for begun, next := time.Now(), syncEvery; ; next = syncEvery {
+		if !l.syncOnce(l.ctx, core, callTime) {
+			if _, ok := core.Clock.At(l.mono()); !ok {
+				next = syncFirst
+				if time.Since(begun) > clockPatience {
+					at := l.cfg.Now().UnixMicro()
+					core.Clock.Sync(l.mono(), l.mono(), at)
+				}
+			}
+		}
+		if !l.sleep(l.ctx, next) {
+			return
+		}
+	}
+}
+
+// syncOnce asks the leader for the time.
+func (l *Limiter) syncOnce(ctx context.Context, core *escrow.Core, kind byte) bool {
+	ctx, cancel := context.WithTimeout(ctx, leaderTimeout)
+	defer cancel()
+	sent := l.mono()
+	at, err := l.askTime(ctx, kind)
+	if err != nil {
+		return false
+	}
+	core.Clock.Sync(sent, l.mono(), at)
+	return true
+}
+
+// What is no node's id.
+const toLeader, forTick = "to the leader", "for a tick"
+
+// outbox knows what is under way, so that a repetition waits for it: calls are
+// made over connections that lose nothing.
+type outbox struct {
+	mu   sync.Mutex
+	busy map[string]bool // by node, toLeader or forTick
+}
+
+// begin reports whether nothing is under way to a node, and that something is
+// from now on.
+func (o *outbox) begin(node string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.busy[node] {
+		return false
+	}
+	o.busy[node] = true
+	return true
+}
+
+func (o *outbox) end(node string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.busy, node)
+}
+
+// pump sends what the core has to say.
+func (l *Limiter) pump() {
+	core := l.core.Load()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-l.kick:
+		}
+		out := core.Ready(l.mono())
+		if out.Join != nil || out.Batch != nil {
+			l.send(toLeader, func(ctx context.Context) { l.tellLeader(ctx, core, &out) })
+		}
+		if out.Tick {
+			l.send(forTick, func(ctx context.Context) { l.syncOnce(ctx, core, callTick) })
+		}
+		for _, r := range out.Requests {
+			l.send(r.To, func(ctx context.Context) { l.askNode(ctx, core, r) })
+		}
+	}
+}
+
+// send makes a call on a goroutine of its own, unless one is under way.
+func (l *Limiter) send(node string, call func(context.Context)) {
+	if !l.out.begin(node) {
+		return
+	}
+	timeout := nodeTimeout
+	if node == toLeader || node == forTick {
+		timeout = leaderTimeout
+	}
+	l.done.Go(func() {
+		defer l.wake() // for what waits behind it
+		defer l.out.end(node)
+		ctx, cancel := context.WithTimeout(l.ctx, timeout)
+		defer cancel()
+		call(ctx)
+	})
+}
+
+func (l *Limiter) tellLeader(ctx context.Context, core *escrow.Core, out *escrow.Output) {
+	if out.Join != nil {
+		_ = l.change(ctx, *out.Join) // the core asks again
+	}
+	if out.Batch != nil {
+		if a, err := l.propose(ctx, out.Batch); err == nil {
+			core.Answered(l.mono(), a)
+		}
+	}
+}
+
+func (l *Limiter) askNode(ctx context.Context, core *escrow.Core, r *escrow.Request) {
+	body, err := r.MarshalBinary()
+	if err != nil {
+		l.cfg.Warn("a request to another node cannot be encoded", err)
+		return
+	}
+	answer, err := l.cfg.Peers.CallNode(ctx, r.To, body)
+	if err != nil {
+		core.Failed(l.mono(), r)
+		return
+	}
+	var reply escrow.Reply
+	if err := reply.UnmarshalBinary(answer); err != nil {
+		l.cfg.Warn("another node's answer cannot be read", err)
+		return
+	}
+	core.Replied(l.mono(), r.To, &reply)
+}
