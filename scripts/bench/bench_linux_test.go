@@ -56,7 +56,7 @@ func TestConfigurationsAreTaken(t *testing.T) {
 func TestWorksAreWhole(t *testing.T) {
 	seen := map[string]bool{}
 	for _, w := range works() {
-		if seen[w.name] || w.name == "" || w.title == "" || w.sample == nil || w.figure.of == nil || w.cores < 1 || w.cores > 2 {
+		if seen[w.name] || w.name == "" || w.title == "" || w.sample == nil && w.measure == nil || w.figure.of == nil || w.cores < 1 || w.cores > 2 {
 			t.Errorf("%+v", w)
 		}
 		seen[w.name] = true
@@ -69,6 +69,9 @@ func TestWorksAreWhole(t *testing.T) {
 	}
 	if _, err := chosen(works(), []string{"small", "nothing"}); err == nil {
 		t.Error("a work that is not there was chosen")
+	}
+	if list, err := chosen(works(), []string{"limits"}); err != nil || len(list) != len(limitWorks()) {
+		t.Error("the works of limits are not chosen by their group", err)
 	}
 	if list, err := chosen(works(), []string{"tls", "small"}); err != nil || len(list) != 2 || list[0].name != "tls" {
 		t.Error(list, err)

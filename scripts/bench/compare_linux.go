@@ -128,8 +128,7 @@ func (f *field) stop() {
 // measure runs the rounds of one work.
 func (b *bench) measure(ctx context.Context, w work) (result, error) {
 	r := result{work: w, heads: map[string]string{}}
-	if w.needs == "h2load" && b.tools.h2load == "" {
-		r.skipped = "h2load is not installed (apt-get install nghttp2-client)"
+	if r.skipped = b.tools.lack(w.needs); r.skipped != "" {
 		return r, nil
 	}
 	b.tell("%s: %s", w.name, w.title)
@@ -139,6 +138,10 @@ func (b *bench) measure(ctx context.Context, w work) (result, error) {
 	r.samples = make([][]*sample, len(f.entrants))
 	for _, e := range f.entrants {
 		r.names = append(r.names, e.name)
+	}
+	if w.measure != nil {
+		err := w.measure(ctx, b, &r)
+		return r, err
 	}
 	f.setup = setup{Cores: b.layout(&w), AccessLog: w.accessLog, plugins: w.plugins}
 	if err := b.startService(&f.setup); err != nil {

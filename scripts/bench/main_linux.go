@@ -67,11 +67,13 @@ type options struct {
 const usage = `bench compares Sluice with nginx, and with haproxy where it is installed: the
 same work on the same machine, in paired rounds, by processor time per request,
 latency at a fixed rate, and memory. nginx is required: apt-get install nginx
-haproxy nghttp2-client (h2load, for HTTP/2). Use a machine that does nothing else.
+haproxy nghttp2-client (h2load, for HTTP/2) redis-server (to compare limits with a
+counter in Redis). Use a machine that does nothing else.
 
   make bench                                  all works, about 20 minutes
   make bench BENCHFLAGS='-list'               what there is to measure
   make bench BENCHFLAGS='-only small,tls'     two of them, nothing written
+  make bench BENCHFLAGS='-only limits'        the works of limits
   make bench BENCHFLAGS='-only idle -out x.md'
 
 Progress goes to stderr, the table to stdout, and after a full run to
@@ -88,7 +90,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		_, _ = fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}
-	only := flags.String("only", "", "works to measure, by commas (default all)")
+	only := flags.String("only", "", "works to measure, by commas; limits: all of limits (default all works)")
 	flags.IntVar(&o.rounds, "rounds", 7, "paired rounds of each work; their median is reported")
 	flags.DurationVar(&o.duration, "duration", 2*time.Second, "time that counts in one round of one proxy; 0.3 s of warming up come before")
 	flags.StringVar(&o.sluice, "sluice", "bin/sluice", "the binary to measure")
@@ -117,7 +119,7 @@ func chosen(all []work, only []string) ([]work, error) {
 	for _, name := range only {
 		found := false
 		for _, w := range all {
-			if w.name == name {
+			if w.name == name || w.group == name {
 				list, found = append(list, w), true
 			}
 		}
@@ -128,8 +130,19 @@ func chosen(all []work, only []string) ([]work, error) {
 	return list, nil
 }
 
-// tools finds the programs to compare with. haproxy and h2load may be absent.
-type tools struct{ nginx, haproxy, h2load string }
+// tools are the programs to compare with. Only nginx must be there.
+type tools struct{ nginx, haproxy, h2load, redis string }
+
+// lack says why a work that needs a program is not measured; empty if it is.
+func (t *tools) lack(needs string) string {
+	switch {
+	case needs == "h2load" && t.h2load == "":
+		return "h2load is not installed (apt-get install nghttp2-client)"
+	case needs == "redis-server" && t.redis == "":
+		return "redis-server is not installed (apt-get install redis-server)"
+	}
+	return ""
+}
 
 func findTools() (t tools, err error) {
 	look := func(name string) string {
@@ -140,7 +153,7 @@ func findTools() (t tools, err error) {
 		}
 		return ""
 	}
-	t = tools{look("nginx"), look("haproxy"), look("h2load")}
+	t = tools{look("nginx"), look("haproxy"), look("h2load"), look("redis-server")}
 	if t.nginx == "" {
 		return t, errors.New("nginx is not installed, and everything is compared with it: apt-get install nginx (and haproxy nghttp2-client)")
 	}

@@ -37,7 +37,7 @@ func (b *bench) machineText() string {
 		kernel = strings.TrimSpace(string(text))
 	}
 	parts := []string{fmt.Sprintf("%s, %d cores, Linux %s", model, b.coreCount, kernel)}
-	for _, tool := range [][]string{{b.tools.nginx, "-v"}, {b.tools.haproxy, "-v"}, {b.tools.h2load, "--version"}, {b.opts.sluice, "version"}} {
+	for _, tool := range [][]string{{b.tools.nginx, "-v"}, {b.tools.haproxy, "-v"}, {b.tools.h2load, "--version"}, {b.tools.redis, "--version"}, {b.opts.sluice, "version"}} {
 		if tool[0] == "" {
 			continue
 		}

@@ -133,7 +133,11 @@ func oneLine(r *result) string {
 	o := evaluate(r)
 	var parts []string
 	for k, name := range r.names {
-		parts = append(parts, fmt.Sprintf("%s %s", name, cell(&o, k)))
+		text := cell(&o, k)
+		if r.work.group == limitGroup {
+			text = rangeText(o.figures[k])
+		}
+		parts = append(parts, name+" "+text)
 	}
 	return fmt.Sprintf("  = %s: %s; goal %s: %s", r.work.figure.name, strings.Join(parts, ", "), r.work.goal(), o.verdict(&r.work))
 }
@@ -165,11 +169,14 @@ func (b *bench) report(results []result, began time.Time) string {
 	add("# Benchmarks\n\nMade by `make bench` on %s, in %s; %d paired rounds of %s.\n", began.UTC().Format("2006-01-02 15:04 UTC"),
 		time.Since(began).Round(time.Minute), b.opts.rounds, b.opts.duration)
 	add("%s\n", b.machineText())
-	add("| work | figure | nginx | haproxy | Sluice | goal | |\n|---|---|---|---|---|---|---|")
+	if !onlyLimits(results) {
+		add("| work | figure | nginx | haproxy | Sluice | goal | |\n|---|---|---|---|---|---|---|")
+	}
 	var own []*result
 	for i := range results {
 		r := &results[i]
 		switch {
+		case r.work.group == limitGroup: // tables of their own
 		case r.absent() != "":
 			add("| %s | %s | | | | %s | %s |", r.work.title, r.work.figure.name, r.work.goal(), r.absent())
 		case r.work.contestants != nil:
@@ -192,9 +199,16 @@ func (b *bench) report(results []result, began time.Time) string {
 		add("| %s | %s | %s %s | %s %s | %s | %s%s |", r.work.title, r.work.figure.name, r.names[0], cell(&o, 0), r.names[1], cell(&o, 1),
 			r.work.goal(), o.verdict(&r.work), noiseText(&o, len(r.samples[0])))
 	}
-	add("\nA figure is the median of the rounds; in brackets the median, least and greatest ratio to the first column in the same round.\n")
-	b.details(add, results)
-	add("%s", method)
+	if !onlyLimits(results) {
+		add("\nA figure is the median of the rounds; in brackets the median, least and greatest ratio to the first column in the same round.\n")
+	}
+	if !onlyLimits(results) {
+		b.details(add, results)
+	}
+	limitTables(add, results)
+	if !onlyLimits(results) {
+		add("%s", method)
+	}
 	return t.String()
 }
 
@@ -218,7 +232,7 @@ func (b *bench) details(add func(string, ...any), results []result) {
 			heads = r.heads
 		}
 		for k, list := range r.samples {
-			if len(list) == 0 {
+			if len(list) == 0 || r.work.group == limitGroup {
 				continue
 			}
 			mid := func(of func(*sample) float64) float64 {

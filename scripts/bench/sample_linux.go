@@ -37,6 +37,10 @@ type sample struct {
 	Fault      string
 	Changes    int // of the configuration meanwhile
 	Latency    load.Histogram
+
+	// Of works about limits; see limits.Result.
+	Admitted, Due, Over, Undecided int64
+	Pause                          time.Duration
 }
 
 // disturbedAbove is the share of the machine that others may have in a sample:

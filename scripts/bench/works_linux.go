@@ -47,13 +47,16 @@ type work struct {
 	secure      bool    // TLS 1.3
 	accessLog   bool
 	plugins     bool
-	routes      int  // 0: 10
-	asked       int  // how many of the routes are asked, evenly among them; 0: all
-	rounds      int  // at most, if set
-	finer       int  // times as many rounds, of which each lasts half as long, if set
-	fresh       bool // new processes in every round
-	tolerant    bool // failed requests are counted; elsewhere one gives the work up
-	needs       string
+	routes      int                                          // 0: 10
+	asked       int                                          // how many of the routes are asked, evenly among them; 0: all
+	rounds      int                                          // at most, if set
+	finer       int                                          // times as many rounds, of which each lasts half as long, if set
+	fresh       bool                                         // new processes in every round
+	tolerant    bool                                         // failed requests are counted; elsewhere one gives the work up
+	needs       string                                       // a program that may be absent
+	group       string                                       // -only knows the work by this name too
+	rows        []figure                                     // all that the report shows, where that is more than figure
+	measure     func(context.Context, *bench, *result) error // in place of rounds of sample, if set
 	sample      func(context.Context, *bench, *work, *target) (*sample, error)
 	contestants []contestant // nil: nginx, haproxy where installed, Sluice
 }
@@ -65,7 +68,8 @@ const (
 	openConns  = 64 // of works with a rate
 )
 
-// works is issue 3's table, and what helps to read it.
+// works are all there are: nginx and haproxy first, then Sluice with itself, then
+// limits.
 func works() []work {
 	small := func(name, title string, limit float64, change func(*work)) work {
 		w := work{name: name, title: title, figure: cpuFigure, limit: limit, cores: 1, connections: 32,
@@ -82,7 +86,7 @@ func works() []work {
 			w.finer = 3 // a tail is the machine's as much as the proxy's
 		}
 	}
-	return []work{
+	return append([]work{
 		small("small", "small GET, saturation, 32 connections", 0.85, nil),
 		small("small-256", "small GET, saturation, 256 connections", 0.85, func(w *work) { w.connections = 256 }),
 		small("small-4000", "small GET, 4,000/s", 0.85, rate(4000)),
@@ -114,7 +118,7 @@ func works() []work {
 			tail(4000)(w)
 			w.contestants = []contestant{{name: "quiet", start: startSluice}, {name: "slow clients", shared: true, sample: sampleSlowloris}}
 		}),
-	}
+	}, limitWorks()...)
 }
 
 // repeated is how many rounds there are, of those asked for.
