@@ -42,6 +42,21 @@ func TestCallLeader(t *testing.T) {
 			t.Errorf("%s: unknown call: %v", n.Name(), err)
 		}
 	}
+	for from, to := range map[*Node]*Node{leader: follower, follower: leader} {
+		want := map[*Node]string{leader: "leader: hi", follower: "follower"}[to]
+		if got, err := from.CallNode(t.Context(), to.ID(), "echo", []byte("hi")); err != nil || string(got) != want {
+			t.Errorf("call of %s: %q, %v", to.Name(), got, err)
+		}
+		if _, err := from.CallNode(t.Context(), to.ID(), "none/../x", nil); !errors.Is(err, ErrUnknownCall) {
+			t.Errorf("unknown call of %s: %v", to.Name(), err)
+		}
+	}
+	if _, err := follower.CallNode(t.Context(), follower.ID(), "echo", nil); err != nil {
+		t.Errorf("a node calls itself: %v", err)
+	}
+	if _, err := follower.CallNode(t.Context(), "nobody", "echo", nil); err == nil {
+		t.Error("a call of a node that is not there has an answer")
+	}
 	if _, err := follower.ApplyLocal(t.Context(), create("x")); !errors.Is(err, ErrNotLeader) {
 		t.Errorf("apply on a follower: %v", err)
 	}

@@ -7,11 +7,11 @@ import (
 )
 
 // sinceBoot is a clock in microseconds that goes on from process to process
-// until the machine is started again, and while it sleeps.
+// until the machine is started again, as fast as time.Since does.
 func sinceBoot() int64 {
-	const boottime = 7
+	const monotonic = 1
 	var t syscall.Timespec
-	if _, _, errno := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, boottime, uintptr(unsafe.Pointer(&t)), 0); errno != 0 {
+	if _, _, errno := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, monotonic, uintptr(unsafe.Pointer(&t)), 0); errno != 0 {
 		return time.Now().UnixMicro()
 	}
 	return t.Nano() / 1000

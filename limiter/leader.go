@@ -20,6 +20,8 @@ const (
 	lostAfter = 3 * time.Second
 	// maxQueued bounds what waits for the entry that is under way.
 	maxQueued = 1024
+	// maxHeard bounds the nodes of which it is known when they were heard.
+	maxHeard = 4096
 	// maxSlew is how fast the cluster's time follows the leader's wall clock, in
 	// parts of a million.
 	maxSlew = 100
@@ -166,7 +168,7 @@ func (l *Limiter) change(ctx context.Context, c ledger.Change) error {
 func (d *leader) hear(node string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.heard) < 1<<12 {
+	if _, known := d.heard[node]; known || len(d.heard) < maxHeard {
 		d.heard[node] = time.Now()
 	}
 }

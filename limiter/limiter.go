@@ -150,7 +150,7 @@ type Limiter struct {
 
 	core  atomic.Pointer[escrow.Core]
 	table *cells.Table
-	kept  uint64        // the incarnation that the table's file names
+	left  heritage      // as the table's file has it
 	ready chan struct{} // closed when there is a core
 	kick  chan struct{}
 	out   outbox

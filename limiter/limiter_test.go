@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -137,6 +138,32 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestRestartWithoutLeader: on its file, a process goes on at once, before it has
+// heard of anybody.
+func TestRestartWithoutLeader(t *testing.T) {
+	dir := t.TempDir()
+	now := frozen()
+	change := func(i int, cfg *limiter.Config) {
+		cfg.Now, cfg.Cells = now, filepath.Join(dir, string(rune('a'+i)))
+	}
+	c := inprocess.New(2, change)
+	t.Cleanup(c.Close)
+	lim := perMinute(200)
+	admitted := take(t, c, 1, lim, 3) // and it holds more by now
+	used := &limiter.Limit{ID: "used", Version: 1, Max: [limiter.Periods]int64{limiter.Minute: 1}}
+	take(t, c, 1, used, 3)
+	c.Lead(-1)
+	c.Stop(1)
+	c.Stop(0)
+	c.Start(0, change)
+	if d := c.Limiter(0).Take(t.Context(), lim, "key"); !d.Admitted {
+		t.Errorf("the tokens of before: %+v, after %d", d, admitted)
+	}
+	if d := c.Limiter(0).Take(t.Context(), used, "key"); d.Admitted || d.Err != nil {
+		t.Errorf("what was used up: %+v", d)
+	}
+}
+
 // TestLostFile: a process without its file has lost what it held, and gets no
 // second share.
 func TestLostFile(t *testing.T) {
@@ -211,12 +238,16 @@ func TestCutOff(t *testing.T) {
 
 // TestClose: requests that wait end with ErrClosed, as do later ones.
 func TestClose(t *testing.T) {
+	synctest.Test(t, testClose)
+}
+
+func testClose(t *testing.T) {
 	l := limiter.New(limiter.Config{
 		Node: "n1", Peers: alone{}, Log: alone{}, Secret: func() (string, bool) { return "", false },
 	})
 	got := make(chan error)
 	go func() { got <- l.Take(context.Background(), perMinute(5), "key").Err }()
-	time.Sleep(time.Millisecond) // let it wait; it need not
+	synctest.Wait()
 	l.Close()
 	if err := <-got; !errors.Is(err, limiter.ErrClosed) {
 		t.Errorf("waiting: %v", err)

@@ -43,14 +43,17 @@ func (l *Limiter) run() {
 
 // open makes the core.
 func (l *Limiter) open(secret string) {
-	table, incarnation := l.openCells()
+	table, from := l.openCells()
+	l.table = table
 	core := escrow.New(escrow.Config{
-		Node: l.cfg.Node, Secret: escrow.NewSecret(secret), Incarnation: incarnation, Table: table,
+		Node: l.cfg.Node, Secret: escrow.NewSecret(secret), Incarnation: from.incarnation, Table: table,
 		Session: uint64(l.base), Random: random, Kick: l.wake, Audit: l.cfg.Audit,
 	})
 	// Outcomes are observed from here on; what was before is in the ledger.
-	l.keepIncarnation(table, core)
-	l.table = table
+	if from.clock != (escrow.Reading{}) {
+		core.Clock.Resume(l.mono(), from.clock)
+	}
+	l.bequeath(core) // before anything is credited to the incarnation
 	l.core.Store(core)
 	core.Restore(l.cfg.Log.Known)
 	close(l.ready)
@@ -58,35 +61,64 @@ func (l *Limiter) open(secret string) {
 
 // openCells opens the table of tokens, and says whose they are. Without the file
 // of an earlier process of this boot, they are nobody's yet.
-func (l *Limiter) openCells() (*cells.Table, uint64) {
+func (l *Limiter) openCells() (*cells.Table, heritage) {
+	fresh := heritage{incarnation: random()}
 	if l.cfg.Cells == "" {
-		return cells.InMemory(l.cfg.MaxKeys), random()
+		return cells.InMemory(l.cfg.MaxKeys), fresh
 	}
 	table, err := cells.Open(l.cfg.Cells, cells.Options{Capacity: l.cfg.MaxKeys})
 	if err != nil {
 		l.cfg.Warn("the file of tokens cannot be used: a restart of this process will lose what it holds", err)
-		return cells.InMemory(l.cfg.MaxKeys), random()
+		return cells.InMemory(l.cfg.MaxKeys), fresh
 	}
-	incarnation := random()
-	if h := table.Header(); table.Recovered() && len(h) == headerBytes {
-		incarnation = binary.LittleEndian.Uint64(h)
+	if h, ok := decodeHeritage(table.Header()); ok && table.Recovered() {
+		return table, h
 	}
-	return table, incarnation
+	return table, fresh
 }
 
-// headerBytes is the length of what the file says besides the cells: whose they
-// are.
-const headerBytes = 8
+// heritage is what a process leaves to the next one besides its cells: whose they
+// are, and what it knew of the time.
+type heritage struct {
+	incarnation uint64
+	clock       escrow.Reading
+}
 
-// keepIncarnation writes whose the cells are into their file.
-func (l *Limiter) keepIncarnation(table *cells.Table, core *escrow.Core) {
-	if in := core.Member().Incarnation; in != l.kept {
-		if err := table.SetHeader(binary.LittleEndian.AppendUint64(nil, in)); err != nil {
-			l.cfg.Warn("the file of tokens cannot be written", err)
-			return
-		}
-		l.kept = in
+const heritageBytes = 4 * 8
+
+func (h *heritage) encode() []byte {
+	b := make([]byte, 0, heritageBytes)
+	for _, v := range []uint64{h.incarnation, uint64(h.clock.Mono), uint64(h.clock.Lo), uint64(h.clock.Hi)} {
+		b = binary.LittleEndian.AppendUint64(b, v)
 	}
+	return b
+}
+
+// decodeHeritage says whether b, whose sum was checked, is a heritage.
+func decodeHeritage(b []byte) (h heritage, ok bool) {
+	if len(b) != heritageBytes {
+		return h, false
+	}
+	at := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
+	h.incarnation = at(0)
+	h.clock = escrow.Reading{Mono: int64(at(1)), Lo: int64(at(2)), Hi: int64(at(3))}
+	return h, true
+}
+
+// bequeath writes the heritage into the cells' file, if there is anything new to
+// say. A process that dies before has left the incarnation of before: then its
+// cells are taken for that one's, whose they were until a moment ago.
+func (l *Limiter) bequeath(core *escrow.Core) {
+	h := heritage{incarnation: core.Member().Incarnation}
+	h.clock, _ = core.Clock.Reading()
+	if h == l.left {
+		return
+	}
+	if err := l.table.SetHeader(h.encode()); err != nil {
+		l.cfg.Warn("the file of tokens cannot be written", err)
+		return
+	}
+	l.left = h
 }
 
 func random() uint64 {
@@ -118,7 +150,7 @@ func (l *Limiter) tick() {
 			seen = time.Now()
 		}
 		core.SetLeaderless(time.Since(seen) > leaderlessAfter)
-		l.keepIncarnation(l.table, core)
+		l.bequeath(core)
 		if core.Tick(l.mono()) {
 			timer.Reset(busyTick)
 		} else {
@@ -229,7 +261,9 @@ func (l *Limiter) send(node string, call func(context.Context)) {
 
 func (l *Limiter) tellLeader(ctx context.Context, core *escrow.Core, out *escrow.Output) {
 	if out.Join != nil {
-		_ = l.change(ctx, *out.Join) // the core asks again
+		if l.change(ctx, *out.Join) == nil { // or else the core asks again
+			core.Joined(out.Join)
+		}
 	}
 	if out.Batch != nil {
 		if a, err := l.propose(ctx, out.Batch); err == nil {

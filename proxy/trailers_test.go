@@ -75,7 +75,7 @@ func TestRequestTrailers(t *testing.T) {
 				})
 				w.each(t, func(t *testing.T, client *http.Client, url string) {
 					if length >= 0 && client == w.clients["HTTP/1.1"] {
-						t.Skip("HTTP/1.1 has trailers in chunked messages only")
+						return // HTTP/1.1 has trailers in chunked messages only
 					}
 					req, err := http.NewRequest("POST", url, io.MultiReader(strings.NewReader("body")))
 					if err != nil {

@@ -96,11 +96,26 @@ func (s *shard) mint(cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
 	if !s.core.fresh(v.stamp, b.Start) {
 		set(cl, degraded)
 	}
-	share := max(0, d.Share(v.member, b, cl.Max.Load())-s.overspent(b))
+	share := max(0, d.Share(s.heir(v, d, b), b, cl.Max.Load())-s.overspent(b))
 	credit(cl, b.Start, share)
 	if cl.Max.Load() > smallBudget {
 		cl.Low.Store(clampLow(share / 2))
 	}
+}
+
+// heir is the member whose share this process may take: its own, or without a
+// quorum that of an earlier incarnation of the node, in windows that began after
+// this process did and of which that one has spent nothing.
+func (s *shard) heir(v *view, d ledger.Division, b ledger.Budget) ledger.Member {
+	if s.core.fresh(v.stamp, b.Start) || b.Start*second <= s.core.Clock.began.Load() {
+		return v.member
+	}
+	for _, m := range d.Members {
+		if m.Node == v.member.Node {
+			return m
+		}
+	}
+	return v.member
 }
 
 // follow adapts the cell to another version of its limit. Tokens may become a

@@ -9,13 +9,23 @@ import "sync/atomic"
 // honest one may run apart, in parts of a million.
 const drift = 300
 
-// Clock knows the cluster's time as an interval: the true one lies in it as long
-// as clocks drift no more than 300 parts of a million. Methods are safe for
-// concurrent use; At waits for nobody.
-type Clock struct{ reading atomic.Pointer[reading] }
+// maxDrift is how much of the doubt may come from not having heard of the time,
+// to either side: half a minute's worth. A node that has not for longer may be
+// wrong about the time, but must not wait at every boundary for ever. What it
+// admits is counted all the same.
+const maxDrift = 10 * millisecond
 
-// reading is what was known at one moment.
-type reading struct{ mono, lo, hi int64 }
+// Clock knows the cluster's time as an interval: the true one lies in it as long
+// as clocks drift no more than 300 parts of a million, and a leader was asked
+// within half a minute. Methods are safe for concurrent use; At waits for nobody.
+type Clock struct {
+	reading atomic.Pointer[Reading]
+	began   atomic.Int64 // Hi when this process first knew the time
+}
+
+// Reading is what was known at one moment of the own clock. A later process with
+// the same clock may go on with it.
+type Reading struct{ Mono, Lo, Hi int64 }
 
 // Instant is a time of the cluster's clock, as far as it is known.
 type Instant struct{ Lo, Hi int64 }
@@ -30,10 +40,27 @@ func (c *Clock) At(mono int64) (Instant, bool) {
 	return r.at(mono), true
 }
 
-func (r *reading) at(mono int64) Instant {
-	passed := max(0, mono-r.mono)
-	off := passed * drift / 1_000_000
-	return Instant{r.lo + passed - off, r.hi + passed + off}
+func (r *Reading) at(mono int64) Instant {
+	passed := max(0, mono-r.Mono)
+	off := min((passed*drift+999_999)/1_000_000, maxDrift)
+	return Instant{r.Lo + passed - off, r.Hi + passed + off}
+}
+
+// Reading returns the last one, false if there is none.
+func (c *Clock) Reading() (Reading, bool) {
+	r := c.reading.Load()
+	if r == nil {
+		return Reading{}, false
+	}
+	return *r, true
+}
+
+// Resume goes on with an earlier process's reading, at a moment of the clock they
+// have in common. It does nothing if the time is known already.
+func (c *Clock) Resume(mono int64, r Reading) {
+	if r.Mono <= mono && r.Lo <= r.Hi && c.reading.CompareAndSwap(nil, &r) {
+		c.began.CompareAndSwap(0, r.at(mono).Hi)
+	}
 }
 
 // Sync takes over a round trip to the leader: asked at sent and answered at
@@ -54,21 +81,21 @@ func (c *Clock) Saw(mono, stamp int64) {
 func (c *Clock) narrow(mono, lo, hi int64) {
 	for {
 		old := c.reading.Load()
-		next := &reading{mono, lo, hi}
+		next := &Reading{mono, lo, hi}
 		if old != nil {
-			was := old.at(mono)
-			if mono < old.mono { // somebody was faster
-				next.mono, next.lo, next.hi = old.mono, lo+old.mono-mono, hi+old.mono-mono
-				was = Instant{old.lo, old.hi}
+			if mono < old.Mono { // somebody was faster
+				next.Mono, next.Lo, next.Hi = old.Mono, lo+old.Mono-mono, hi+old.Mono-mono
 			}
+			was := old.at(next.Mono)
 			// Another leader's clock may be ahead of what the old one's could be,
 			// but time never goes back.
-			next.lo = max(next.lo, was.Lo)
-			if next.hi = max(next.hi, next.lo); was.Hi >= next.lo {
-				next.hi = min(next.hi, was.Hi)
+			next.Lo = max(next.Lo, was.Lo)
+			if next.Hi = max(next.Hi, next.Lo); was.Hi >= next.Lo {
+				next.Hi = min(next.Hi, was.Hi)
 			}
 		}
 		if c.reading.CompareAndSwap(old, next) {
+			c.began.CompareAndSwap(0, next.Hi)
 			return
 		}
 	}

@@ -41,6 +41,7 @@ type Core struct {
 	// view is what the log has said.
 	view    atomic.Pointer[view]
 	waiting atomic.Int64 // open tickets
+	ticks   atomic.Uint64
 	// untimely says that a request waits for an entry of the log.
 	untimely atomic.Bool
 
@@ -49,6 +50,7 @@ type Core struct {
 	mu     sync.Mutex
 	toldAt int64 // when others were last told of large budgets
 	log    logClient
+	seq    uint64 // of requests to all nodes: no two have the same in a session
 	links  map[string]*link
 	serve  map[string]*served
 }

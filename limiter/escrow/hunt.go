@@ -42,6 +42,7 @@ type hunt struct {
 
 	waiters  []*Ticket
 	live     int // of them not decided
+	held     int // tickets that know the hunt, and are not decided
 	reserved int64
 	// denyUntil is set when a request has waited in vain, again when a round of
 	// asking has brought nothing.
@@ -136,7 +137,7 @@ func (h *hunt) measure(now Instant, s *shard) {
 	h.rateAt, h.counted = now.Lo, spent
 }
 
-// ahead is how many tokens are missing for the demand of so many seconds.
+// missing is how many tokens are missing for the demand of so many seconds.
 func (h *hunt) missing(seconds float64) int64 {
 	if h.cell.Max.Load() <= smallBudget {
 		return 0

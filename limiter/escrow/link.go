@@ -22,7 +22,6 @@ const (
 // link is this node's way to another. Guarded by Core.mu.
 type link struct {
 	node   string
-	seq    uint64
 	out    *Request
 	hunts  []*hunt // of out.Takes
 	begun  int64   // when out was made, of the own clock
@@ -112,8 +111,8 @@ func (c *Core) readyLink(mono int64, now Instant, l *link) *Request {
 	if len(r.Takes)+len(r.News) == 0 {
 		return nil
 	}
-	l.seq++
-	r.Seq = l.seq
+	c.seq++
+	r.Seq = c.seq
 	l.out, l.begun, l.sentAt, l.failed = r, mono, mono, 0
 	return r
 }

@@ -11,8 +11,12 @@ const (
 	// again.
 	repeatLogAfter = 100 * millisecond
 	repeatJoin     = 500 * millisecond
-	// maxJoins is how often an incarnation asks for a place in the roster.
-	maxJoins = 3
+	// maxStrangers is of how many nodes outside the roster requests are
+	// remembered: a node is one until its Join counts.
+	maxStrangers = 256
+	// maxJoins is how many of an incarnation's Joins the log may hold without
+	// giving it a place in the roster.
+	maxJoins = 2
 )
 
 // logClient is this node's way to the pools. Guarded by Core.mu.
@@ -23,7 +27,7 @@ type logClient struct {
 	hunts   []*hunt // of out.Asks
 	sentAt  int64
 	joinAt  int64
-	joins   int // of this incarnation, so far
+	joins   int // of this incarnation that are in the log
 }
 
 // readyBatch returns the batch to propose, if there is one.
@@ -63,16 +67,25 @@ func (c *Core) readyJoin(mono int64) *ledger.Change {
 	if v.in(v.member) || l.joinAt != 0 && mono-l.joinAt < repeatJoin {
 		return nil
 	}
-	if l.joins++; l.joins > maxJoins {
+	if l.joins >= maxJoins {
 		// It was fenced, and this process has not seen it. What its cells have
 		// is of windows in whose rosters it was, and stays.
 		next := *v
 		next.member.Incarnation = c.random()
 		c.view.Store(&next)
-		v, l.joins = &next, 1
+		v, l.joins = &next, 0
 	}
 	l.joinAt = mono
 	return &ledger.Change{Kind: ledger.Join, Member: v.member}
+}
+
+// Joined says that a Join of Ready's is in the log, whatever came of it.
+func (c *Core) Joined(j *ledger.Change) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if j.Member == c.view.Load().member {
+		c.log.joins++
+	}
 }
 
 // ask is what a hunt wants of the pool.
@@ -125,6 +138,7 @@ func (c *Core) learn(now Instant, o *ledger.Outcome) {
 	v.stamp = o.Stamp
 	if o.Rosters != nil {
 		v.rosters = o.Rosters
+		c.forgetNodes(&v)
 	}
 	switch {
 	case v.in(v.member):
@@ -134,6 +148,26 @@ func (c *Core) learn(now Instant, o *ledger.Outcome) {
 		c.dropBatch(now)
 	}
 	c.view.Store(&v)
+}
+
+// forgetNodes drops what was kept for nodes that have left the roster and of
+// which nothing is awaited. mu is held.
+func (c *Core) forgetNodes(v *view) {
+	there := map[string]bool{}
+	for _, m := range v.rosters.Last().Members {
+		there[m.Node] = true
+	}
+	for node, l := range c.links {
+		if !there[node] && l.out == nil {
+			delete(c.links, node)
+		}
+	}
+	for node := range c.serve {
+		if !there[node] && len(c.serve) > maxStrangers {
+			delete(c.serve, node)
+		}
+	}
+	c.box.forget(there)
 }
 
 // Answered takes over the answer to a batch that came by another way than the

@@ -86,17 +86,31 @@ func (b *mailbox) isDown(node string, now int64) bool {
 	return now < b.down[node]
 }
 
-// news takes note of a dirty cell, of a small budget or another.
-func (b *mailbox) news(budget ledger.Budget, small bool) {
+// forget drops what is known of nodes that are not there.
+func (b *mailbox) forget(there map[string]bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for node := range b.down {
+		if !there[node] {
+			delete(b.down, node)
+		}
+	}
+}
+
+// news takes note of a dirty cell, of a small budget or another, and reports
+// whether there was room.
+func (b *mailbox) news(budget ledger.Budget, small bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	list := &b.slow
 	if small {
 		list = &b.fresh
 	}
-	if len(*list) < maxNews {
-		*list = append(*list, budget)
+	if len(*list) >= maxNews {
+		return false
 	}
+	*list = append(*list, budget)
+	return true
 }
 
 // takeNews gives at most n dirty cells, those of large budgets only if slow.

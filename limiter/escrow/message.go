@@ -11,7 +11,7 @@ type Request struct {
 	From ledger.Member
 	To   string
 	// Session is higher than those of earlier processes of the incarnation, Seq
-	// counts the requests to one node.
+	// rises from one to the next.
 	Session uint64
 	Seq     uint64
 	Takes   []Take

@@ -23,7 +23,9 @@ func (s *shard) spread(now Instant, cl *cells.Cell, b ledger.Budget) {
 		return // and it stays dirty, which spares the next requests this way
 	}
 	small := cl.Max.Load() <= smallBudget
-	s.core.box.news(b, small)
+	if !s.core.box.news(b, small) {
+		unset(cl, dirty) // the next request tries again
+	}
 	if small {
 		s.core.kick()
 	}

@@ -25,6 +25,9 @@ func (c *Core) Serve(mono int64, r *Request) *Reply {
 	}
 	o := c.serve[r.From.Node]
 	if o == nil {
+		if len(c.serve) > 2*maxStrangers {
+			return nil
+		}
 		o = &served{}
 		c.serve[r.From.Node] = o
 	}
@@ -53,7 +56,7 @@ func (c *Core) Serve(mono int64, r *Request) *Reply {
 // before the reply exists.
 func (c *Core) give(now Instant, t *Take) Give {
 	b := t.Budget
-	if b.Period >= window.Periods || t.Want <= 0 || t.Limit.Max <= 0 || t.Limit.Max > ledger.MaxTokens {
+	if b.Period >= window.Periods || t.Want <= 0 || t.Limit.Version == 0 || t.Limit.Max <= 0 || t.Limit.Max > ledger.MaxTokens {
 		return Give{}
 	}
 	start, end := b.Period.At(b.Start)

@@ -199,6 +199,11 @@ func (w *world) commit() {
 	}
 	for _, n := range w.nodes {
 		w.after(200+w.rnd.Int64N(2000), n.catchUp)
+		for _, c := range e.Changes {
+			if c.Kind == ledger.Join && c.Member.Node == n.id && n.reachable() {
+				n.core.Joined(&c)
+			}
+		}
 	}
 }
 

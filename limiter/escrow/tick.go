@@ -1,5 +1,7 @@
 package escrow
 
+import "github.com/sluicegate/sluice/limiter/cells"
+
 // idleHunt is how long a hunt is kept that nobody needs.
 const idleHunt = second
 
@@ -12,13 +14,18 @@ func (c *Core) Tick(mono int64) (busy bool) {
 		return true
 	}
 	for i := range c.shards {
-		busy = c.shards[i].tick(now, i) || busy
+		busy = c.shards[i].tick(now) || busy
 	}
+	// One shard a tick gives back memory, so that a large table costs little.
+	i := int(c.ticks.Add(1) % cells.Shards)
+	c.shards[i].mu.Lock()
+	c.table.Sweep(i, c.shards[i].over(now))
+	c.shards[i].mu.Unlock()
 	c.kick()
 	return busy
 }
 
-func (s *shard) tick(now Instant, number int) (busy bool) {
+func (s *shard) tick(now Instant) (busy bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kept := s.list[:0]
@@ -29,7 +36,7 @@ func (s *shard) tick(now Instant, number int) (busy bool) {
 			s.nextWindow(now, h)
 		case h.live > 0:
 			s.advance(now, h)
-		case h.reserved == 0 && h.asking == "" && h.pool != poolAsked && (now.Lo-h.used > idleHunt || now.Lo >= end*second):
+		case h.held == 0 && h.asking == "" && h.pool != poolAsked && (now.Lo-h.used > idleHunt || now.Lo >= end*second):
 			delete(s.hunts, h.cell)
 			continue
 		}
@@ -37,9 +44,7 @@ func (s *shard) tick(now Instant, number int) (busy bool) {
 	}
 	clear(s.list[len(kept):])
 	s.list = kept
-	busy = len(kept) > 0
-	s.core.table.Sweep(number, s.over(now))
-	return busy
+	return len(kept) > 0
 }
 
 // nextWindow moves those who wait to the window that has begun meanwhile.

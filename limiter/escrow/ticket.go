@@ -66,10 +66,11 @@ func (s *shard) wait(now Instant, lim *Limit, of *[window.Periods]*cells.Cell, b
 		n := &tk.needs[p]
 		switch {
 		case !n.wanted:
-		case n.hunt == nil:
+		case n.hunt == nil: // there is one: who has none was refused
 			n.got, n.budget = s.takeOverflow(now, budgets[p], lim.one(p)), budgets[p]
 			tk.missing--
 		default:
+			n.hunt.held++
 			n.hunt.join(tk)
 		}
 	}
@@ -152,6 +153,11 @@ func (s *shard) admit(now Instant, tk *Ticket) {
 
 func (s *shard) finish(tk *Ticket) {
 	tk.done = true
+	for p := range tk.needs {
+		if h := tk.needs[p].hunt; h != nil {
+			h.held--
+		}
+	}
 	s.core.waiting.Add(-1)
 	close(tk.Done)
 }
@@ -226,8 +232,12 @@ func (c *Core) Settle(mono int64, tk *Ticket, d *Decision) {
 }
 
 // Unheard says whether the log has yet to say something that a ticket waits for:
-// what is in a pool, or whether this node has a share.
+// what is in a pool, or whether this node has a share. Without a leader it will
+// say nothing.
 func (c *Core) Unheard(tk *Ticket) bool {
+	if c.view.Load().leaderless {
+		return false
+	}
 	s := tk.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -248,7 +258,7 @@ func (s *shard) giveUp(now Instant, tk *Ticket) {
 		if !n.wanted || n.got {
 			continue
 		}
-		if now.Lo-tk.since >= patience && n.hunt.pool != poolAsked {
+		if now.Lo-tk.since >= patience && (n.hunt.pool != poolAsked || s.core.view.Load().leaderless) {
 			n.hunt.denyUntil = now.Lo + softDenial
 		}
 		s.refuse(now, tk, window.Period(p))

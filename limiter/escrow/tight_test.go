@@ -94,9 +94,7 @@ func TestTight(t *testing.T) {
 			}
 			requests := uint64(0)
 			for _, node := range w.nodes {
-				for _, l := range node.core.links {
-					requests += l.seq
-				}
+				requests += node.core.seq
 			}
 			slices.Sort(w.waits)
 			at := func(q float64) time.Duration {

@@ -184,27 +184,3 @@ func (w *open) rows() (own, shared []row) {
 	}
 	return own, shared
 }
-
-// first returns the first n > 0 accounts by key, the shared ones behind the
-// others. It does not sort those it leaves out.
-func (w *open) first(n int) []row {
-	var rows []row
-	full := false // rows[n-1] is the last one that may be among the first
-	for k, a := range w.own {
-		r := row{k, a}
-		if full && r.compare(rows[n-1]) > 0 {
-			continue
-		}
-		if rows = append(rows, r); len(rows) >= max(2*n, 1024) {
-			slices.SortFunc(rows, row.compare)
-			rows, full = rows[:n], true
-		}
-	}
-	slices.SortFunc(rows, row.compare)
-	if len(rows) < n {
-		_, shared := w.rows()
-		slices.SortFunc(shared, row.compare)
-		rows = append(rows, shared...)
-	}
-	return rows[:min(n, len(rows))]
-}

@@ -207,7 +207,7 @@ func (d *decoder) grants() []Grant {
 	gs := wire.List[Grant](d.Decoder, MaxAsks, minGrant)
 	for i := range gs {
 		gs[i] = Grant{Granted: d.Int(), Pool: d.Int(), Refused: Refusal(d.Byte())}
-		if gs[i].Refused > Full {
+		if gs[i].Refused > Malformed {
 			d.Fail("bad refusal")
 		}
 	}

@@ -44,7 +44,7 @@ func samples() map[string][2]codec {
 		}, &Entry{}},
 		"batch": {&sampleBatch, &Batch{}},
 		"answer": {&Answer{Member: Member{"n1", 5}, Session: 6, Seq: 1 << 40, Stale: true, Grants: []Grant{
-			{Granted: 5, Pool: -6}, {Refused: Full},
+			{Granted: 5, Pool: -6}, {Refused: Malformed},
 		}}, &Answer{}},
 	}
 }

@@ -177,37 +177,3 @@ func (l *Ledger) Len() int {
 	}
 	return n
 }
-
-// Budgets calls each with at most n budgets, in the order of their windows
-// (shortest first, then by start) and keys, until it returns false. A window's
-// overflow budgets come last; their keys are {0, bucket}. The time is that of
-// looking at every budget of the windows shown, during which the ledger is
-// locked for writers; each is called without the lock.
-func (l *Ledger) Budgets(n int, each func(b Budget, limit Limit, pool int64) bool) {
-	for _, s := range l.show(n) {
-		if !each(s.budget, s.limit(), s.pool) {
-			return
-		}
-	}
-}
-
-type shown struct {
-	budget Budget
-	account
-}
-
-// show copies the first n budgets.
-func (l *Ledger) show(n int) []shown {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	var all []shown
-	for _, w := range l.windows {
-		if len(all) >= n {
-			break
-		}
-		for _, r := range w.first(n - len(all)) {
-			all = append(all, shown{Budget{Key: r.key, Period: w.period, Start: w.start}, r.account})
-		}
-	}
-	return all
-}

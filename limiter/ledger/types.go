@@ -115,8 +115,6 @@ const (
 	Expired
 	// Malformed: it could not be meant.
 	Malformed
-	// Full: the ledger has no room for another budget.
-	Full
 )
 
 // Grant answers one Ask.

@@ -1,10 +1,7 @@
 // Package window knows the calendar windows in which requests are counted.
 package window
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Period is the length of a fixed window. Windows are those of the calendar in
 // UTC, as Kong's rate-limiting counts them: a minute starts at second 0, a
@@ -36,12 +33,6 @@ func (p Period) String() string {
 		return "invalid"
 	}
 	return periodNames[p]
-}
-
-// Parse returns the period of Kong's name for it, or false.
-func Parse(name string) (Period, bool) {
-	i := slices.Index(periodNames[:], name)
-	return Period(max(i, 0)), i >= 0
 }
 
 // Window returns the window of length p that contains t, as unix seconds:

@@ -17,9 +17,9 @@
 //   - hide_client_headers (false): answers carry no rate limit fields.
 //   - error_code (429), error_message ("API rate limit exceeded"): the refusal.
 //     A code outside 400 to 599 makes the refusal a 500, as in Kong.
-//   - fault_tolerant (true): when the cluster has no quorum for a while, this
-//     node goes on admitting its share of what was left; a request about which
-//     nothing can be decided is let through without rate limit fields. If
+//   - fault_tolerant (true): in windows that begin when the cluster has had no
+//     quorum for a while, nodes go on with equal shares of the limit; a request
+//     about which nothing can be decided is let through without rate limit fields. If
 //     false, such requests are answered 500.
 //   - policy (local), redis, sync_rate: accepted and given back as they are,
 //     so that configurations of Kong work; the budget is cluster-wide and exact
