@@ -150,11 +150,13 @@ type Limiter struct {
 
 	core  atomic.Pointer[escrow.Core]
 	table *cells.Table
-	left  heritage      // as the table's file has it
-	ready chan struct{} // closed when there is a core
-	kick  chan struct{}
-	out   outbox
-	lead  leader
+	// left is the heritage as the table's file has it.
+	left   []byte
+	warned bool          // that it cannot be written
+	ready  chan struct{} // closed when there is a core
+	kick   chan struct{}
+	out    outbox
+	lead   leader
 
 	// taking ends first: no request is decided any more. ctx is the goroutines'.
 	taking     context.Context

@@ -46,7 +46,7 @@ func (l *Limiter) open(secret string) {
 	table, from := l.openCells()
 	l.table = table
 	core := escrow.New(escrow.Config{
-		Node: l.cfg.Node, Secret: escrow.NewSecret(secret), Incarnation: from.incarnation, Table: table,
+		Node: l.cfg.Node, Secret: escrow.NewSecret(secret), From: from.Heritage, Table: table,
 		Session: uint64(l.base), Random: random, Kick: l.wake, Audit: l.cfg.Audit,
 	})
 	// Outcomes are observed from here on; what was before is in the ledger.
@@ -59,10 +59,10 @@ func (l *Limiter) open(secret string) {
 	close(l.ready)
 }
 
-// openCells opens the table of tokens, and says whose they are. Without the file
-// of an earlier process of this boot, they are nobody's yet.
+// openCells opens the table of tokens, and says whose they are and what is known.
+// Without the file of an earlier process of this boot, they are nobody's yet.
 func (l *Limiter) openCells() (*cells.Table, heritage) {
-	fresh := heritage{incarnation: random()}
+	fresh := heritage{Heritage: escrow.Heritage{Incarnation: random()}}
 	if l.cfg.Cells == "" {
 		return cells.InMemory(l.cfg.MaxKeys), fresh
 	}
@@ -71,54 +71,15 @@ func (l *Limiter) openCells() (*cells.Table, heritage) {
 		l.cfg.Warn("the file of tokens cannot be used: a restart of this process will lose what it holds", err)
 		return cells.InMemory(l.cfg.MaxKeys), fresh
 	}
-	if h, ok := decodeHeritage(table.Header()); ok && table.Recovered() {
-		return table, h
+	if !table.Recovered() {
+		return table, fresh
 	}
-	return table, fresh
-}
-
-// heritage is what a process leaves to the next one besides its cells: whose they
-// are, and what it knew of the time.
-type heritage struct {
-	incarnation uint64
-	clock       escrow.Reading
-}
-
-const heritageBytes = 4 * 8
-
-func (h *heritage) encode() []byte {
-	b := make([]byte, 0, heritageBytes)
-	for _, v := range []uint64{h.incarnation, uint64(h.clock.Mono), uint64(h.clock.Lo), uint64(h.clock.Hi)} {
-		b = binary.LittleEndian.AppendUint64(b, v)
+	h, err := decodeHeritage(table.Header())
+	if err != nil {
+		l.cfg.Warn("the file of tokens does not say whose they are: this process begins anew", err)
+		return table, fresh
 	}
-	return b
-}
-
-// decodeHeritage says whether b, whose sum was checked, is a heritage.
-func decodeHeritage(b []byte) (h heritage, ok bool) {
-	if len(b) != heritageBytes {
-		return h, false
-	}
-	at := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
-	h.incarnation = at(0)
-	h.clock = escrow.Reading{Mono: int64(at(1)), Lo: int64(at(2)), Hi: int64(at(3))}
-	return h, true
-}
-
-// bequeath writes the heritage into the cells' file, if there is anything new to
-// say. A process that dies before has left the incarnation of before: then its
-// cells are taken for that one's, whose they were until a moment ago.
-func (l *Limiter) bequeath(core *escrow.Core) {
-	h := heritage{incarnation: core.Member().Incarnation}
-	h.clock, _ = core.Clock.Reading()
-	if h == l.left {
-		return
-	}
-	if err := l.table.SetHeader(h.encode()); err != nil {
-		l.cfg.Warn("the file of tokens cannot be written", err)
-		return
-	}
-	l.left = h
+	return table, h
 }
 
 func random() uint64 {

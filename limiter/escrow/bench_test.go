@@ -16,7 +16,7 @@ import (
 func lone(keys int) (*Core, int64) {
 	table := cells.InMemory(keys)
 	c := New(Config{
-		Node: "n1", Secret: NewSecret("bench"), Incarnation: 1, Session: 1, Table: table,
+		Node: "n1", Secret: NewSecret("bench"), From: Heritage{Incarnation: 1}, Session: 1, Table: table,
 		Random: rand.Uint64, Kick: func() {},
 	})
 	at := int64(1_781_524_830) * second

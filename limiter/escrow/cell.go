@@ -104,11 +104,12 @@ func (s *shard) mint(cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
 }
 
 // heir is the member whose share this process may take: its own, or without a
-// quorum that of an earlier incarnation of the node, in windows that began after
-// this process did and of which that one has spent nothing.
+// quorum also that of an incarnation whose cells are lost, in windows that began
+// after this process did and of which that one has spent nothing.
 func (s *shard) heir(v *view, d ledger.Division, b ledger.Budget) ledger.Member {
-	if s.core.fresh(v.stamp, b.Start) || b.Start*second <= s.core.Clock.began.Load() {
-		return v.member
+	m, ok := v.heir(d)
+	if ok || s.core.fresh(v.stamp, b.Start) || b.Start*second <= s.core.Clock.began.Load() {
+		return m
 	}
 	for _, m := range d.Members {
 		if m.Node == v.member.Node {
@@ -130,7 +131,8 @@ func (s *shard) follow(cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
 		if has(cl, degraded) {
 			d = v.rosters.Last()
 		}
-		more := d.Share(v.member, b, l.Max) - d.Share(v.member, b, old)
+		m := s.heir(v, d, b)
+		more := d.Share(m, b, l.Max) - d.Share(m, b, old)
 		if more > 0 && has(cl, degraded) {
 			more = 0 // the roster may be another by now
 		}

@@ -71,8 +71,9 @@ type shard struct {
 type Config struct {
 	Node   string // id, unique in the cluster
 	Secret Secret
-	// Incarnation is the one whose cells are in Table, or a fresh random one.
-	Incarnation uint64
+	// From is what the process has left whose cells are in Table; without one,
+	// only Incarnation is set, to a random number.
+	From Heritage
 	// Session is higher than those of earlier processes of the incarnation.
 	Session uint64
 	Table   *cells.Table
@@ -90,7 +91,14 @@ func New(cfg Config) *Core {
 		fresh: ledger.Fresh, insert: cfg.Table.Insert,
 		links: map[string]*link{}, serve: map[string]*served{},
 	}
-	c.view.Store(&view{member: ledger.Member{Node: cfg.Node, Incarnation: cfg.Incarnation}, rosters: &ledger.Rosters{}})
+	v := &view{
+		member: ledger.Member{Node: cfg.Node, Incarnation: cfg.From.Incarnation}, earlier: cfg.From.Earlier,
+		stamp: cfg.From.Stamp, rosters: cfg.From.Rosters,
+	}
+	if v.rosters == nil {
+		v.rosters = &ledger.Rosters{}
+	}
+	c.view.Store(v)
 	c.log.session = cfg.Session
 	for i := range c.shards {
 		c.shards[i].core = c

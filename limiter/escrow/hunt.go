@@ -45,8 +45,11 @@ type hunt struct {
 	held     int // tickets that know the hunt, and are not decided
 	reserved int64
 	// denyUntil is set when a request has waited in vain, again when a round of
-	// asking has brought nothing.
+	// asking has brought nothing. refused says when a request was last refused
+	// for it, and probing that a round is for requests to come.
 	denyUntil, again int64
+	refused          int64
+	probing          bool
 
 	pool    poolState
 	poolAt  int64 // when it was asked
@@ -97,7 +100,7 @@ func (s *shard) hunt(now Instant, cl *cells.Cell, b ledger.Budget, l ledger.Limi
 // turn begins a window.
 func (h *hunt) turn(b ledger.Budget, l ledger.Limit) {
 	h.budget, h.limit = b, l
-	h.reserved, h.denyUntil, h.again = 0, 0, 0
+	h.reserved, h.denyUntil, h.again, h.probing = 0, 0, 0, false
 	h.pool, h.peers, h.round = poolUnknown, nil, false
 	h.counted = 0
 	for _, tk := range h.waiters { // tokens of before are void
@@ -108,7 +111,7 @@ func (h *hunt) turn(b ledger.Budget, l ledger.Limit) {
 
 // raise begins to look again, because the limit is another one.
 func (h *hunt) raise(l ledger.Limit) {
-	h.limit, h.denyUntil, h.round = l, 0, false
+	h.limit, h.denyUntil, h.round, h.probing = l, 0, false, false
 	if h.pool == poolEmpty {
 		h.pool = poolUnknown
 	}
@@ -148,7 +151,16 @@ func (h *hunt) missing(seconds float64) int64 {
 
 // want is how many tokens to ask for, so that demand is met for some seconds.
 func (h *hunt) want(seconds float64) int64 {
-	return max(int64(h.live), min(h.cell.Max.Load(), int64(h.live)+max(0, h.missing(seconds))))
+	live := int64(h.live)
+	if h.probing && tokens(h.cell) <= 0 {
+		live = max(1, live)
+	}
+	return max(live, min(h.cell.Max.Load(), live+max(0, h.missing(seconds))))
+}
+
+// idle says that nothing is wanted: nobody waits, and the tokens last.
+func (h *hunt) idle(seconds float64) bool {
+	return h.live == 0 && h.missing(seconds) <= 0 && !(h.probing && tokens(h.cell) <= 0)
 }
 
 func (h *hunt) poolHorizon() float64 {
@@ -175,10 +187,11 @@ func (s *shard) advance(now Instant, h *hunt) {
 	}
 	switch {
 	case has(h.cell, closed):
+		h.probing = false
 		s.refuseAll(now, h)
 		return
-	case h.live == 0 && h.missing(poolEarly) <= 0:
-		h.round = false
+	case h.idle(poolEarly):
+		h.round, h.denyUntil, h.probing = false, 0, false
 		h.setLow()
 		return
 	}
@@ -266,7 +279,7 @@ func (s *shard) preparePeers(h *hunt) {
 
 // askPeer asks the next node, or ends the round.
 func (s *shard) askPeer(now Instant, h *hunt) {
-	if h.asking != "" || h.live == 0 && h.missing(peerEarly) <= 0 {
+	if h.asking != "" || h.idle(peerEarly) {
 		return
 	}
 	if !h.round {
@@ -303,5 +316,27 @@ func (s *shard) askPeer(now Instant, h *hunt) {
 	// Not all is known to be spent, so there are tokens somewhere, on their way
 	// or reserved: those who wait ask again, as long as they have patience.
 	h.round, h.again = false, now.Lo+roundPause
+	if h.probing {
+		h.probing, h.denyUntil = false, now.Lo+softDenial
+	}
 	h.setLow()
+}
+
+// probe begins to ask again for those who come, after some have waited in vain:
+// they are refused at once meanwhile.
+func (s *shard) probe(now Instant, h *hunt) {
+	if h.probing || now.Lo < h.denyUntil || h.refused < h.denyUntil-softDenial {
+		return
+	}
+	h.probing = true
+	s.advance(now, h)
+}
+
+// denied says whether a request is refused because others have waited in vain.
+func (h *hunt) denied(now Instant) bool {
+	if h.denyUntil == 0 || now.Lo >= h.denyUntil+softDenial && !h.probing {
+		return false
+	}
+	h.refused, h.used = now.Lo, now.Lo
+	return true
 }

@@ -71,7 +71,7 @@ func (c *Core) readyJoin(mono int64) *ledger.Change {
 		// It was fenced, and this process has not seen it. What its cells have
 		// is of windows in whose rosters it was, and stays.
 		next := *v
-		next.member.Incarnation = c.random()
+		next.renew(c.random())
 		c.view.Store(&next)
 		v, l.joins = &next, 0
 	}
@@ -106,7 +106,7 @@ func (h *hunt) ask(now Instant) (ledger.Ask, bool) {
 
 // askPool has the hunt ask the pool, if that may have something.
 func (s *shard) askPool(now Instant, h *hunt) {
-	if h.pool != poolUnknown && h.pool != poolHas || h.live == 0 && h.missing(poolEarly) <= 0 {
+	if h.pool != poolUnknown && h.pool != poolHas || h.idle(poolEarly) {
 		return
 	}
 	h.pool, h.poolAt = poolAsked, now.Lo
@@ -144,7 +144,7 @@ func (c *Core) learn(now Instant, o *ledger.Outcome) {
 	case v.in(v.member):
 		v.joined, c.log.joins = true, 0
 	case v.joined: // fenced: what this process still has stays its own
-		v.member.Incarnation, v.joined = c.random(), false
+		v.renew(c.random())
 		c.dropBatch(now)
 	}
 	c.view.Store(&v)

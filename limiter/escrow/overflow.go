@@ -1,8 +1,6 @@
 package escrow
 
 import (
-	"slices"
-
 	"github.com/sluicegate/sluice/limiter/cells"
 	"github.com/sluicegate/sluice/limiter/ledger"
 )
@@ -38,7 +36,7 @@ func (s *shard) overflowLeft(now Instant, b ledger.Budget, l ledger.Limit) int64
 		return 0
 	}
 	d, known, _ := s.core.division(b.Start, l)
-	if !known || !slices.Contains(d.Members, s.core.view.Load().member) {
+	if _, ok := s.core.view.Load().heir(d); !known || !ok {
 		return 0
 	}
 	return d.Least(b.Period, l.Max) - tokens(cl)

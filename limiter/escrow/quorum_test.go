@@ -15,7 +15,7 @@ func TestShareWithoutQuorum(t *testing.T) {
 	at := int64(1_781_524_830) * second
 	roster := []ledger.Member{{Node: "n1", Incarnation: 1}, {Node: "n2", Incarnation: 2}}
 	c := New(Config{
-		Node: "n1", Secret: NewSecret("quorum"), Incarnation: 9, Session: 1, Table: cells.InMemory(64),
+		Node: "n1", Secret: NewSecret("quorum"), From: Heritage{Incarnation: 9}, Session: 1, Table: cells.InMemory(64),
 		Random: func() uint64 { return 10 }, Kick: func() {},
 	})
 	c.Restore(func() (int64, *ledger.Rosters) {

@@ -230,13 +230,13 @@ func (n *simNode) start(keep bool) {
 	if n.table == nil || !keep {
 		n.table = cells.InMemory(1 << 16)
 	}
-	incarnation := n.w.rnd.Uint64()
+	from := Heritage{Incarnation: n.w.rnd.Uint64()}
 	if n.core != nil && (keep || n.w.mutants.sameIncarnation) {
-		incarnation = n.core.Member().Incarnation
+		from = n.core.Heritage()
 	}
 	n.saved = map[uint64]*link{}
 	n.core = New(Config{
-		Node: n.id, Secret: NewSecret("sim"), Incarnation: incarnation, Session: uint64(n.mono()), Table: n.table, Random: n.w.rnd.Uint64,
+		Node: n.id, Secret: NewSecret("sim"), From: from, Session: uint64(n.mono()), Table: n.table, Random: n.w.rnd.Uint64,
 		Kick: n.kick, Audit: func(b ledger.Budget) { n.w.oracle.admitted(n, b) },
 	})
 	if most := n.w.f.table; most > 0 {

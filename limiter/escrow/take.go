@@ -167,8 +167,8 @@ func (s *shard) takeShort(now Instant, lim *Limit, of *[window.Periods]*cells.Ce
 		if cl == nil {
 			refuse = s.left(now, nil, budgets[p], lim.one(p)) <= 0
 		} else if tokens(cl) <= 0 {
-			if h := s.hunts[cl]; h != nil && now.Lo < h.denyUntil {
-				refuse = true
+			if h := s.hunts[cl]; h != nil {
+				refuse = h.denied(now)
 			}
 			refuse = refuse || has(cl, closed)
 			if _, _, gone := s.core.division(budgets[p].Start, lim.one(p)); gone && !has(cl, minted) {

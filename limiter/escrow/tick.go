@@ -34,8 +34,10 @@ func (s *shard) tick(now Instant) (busy bool) {
 		switch {
 		case h.live > 0 && now.Lo >= end*second:
 			s.nextWindow(now, h)
-		case h.live > 0:
+		case h.live > 0 || h.probing:
 			s.advance(now, h)
+		case h.denyUntil > 0 && h.refused > h.denyUntil-softDenial && now.Lo >= h.denyUntil:
+			s.probe(now, h)
 		case h.held == 0 && h.asking == "" && h.pool != poolAsked && (now.Lo-h.used > idleHunt || now.Lo >= end*second):
 			delete(s.hunts, h.cell)
 			continue

@@ -1,6 +1,10 @@
 package escrow
 
-import "github.com/sluicegate/sluice/limiter/ledger"
+import (
+	"slices"
+
+	"github.com/sluicegate/sluice/limiter/ledger"
+)
 
 // view is what the log has said, and what this process is in it. It is replaced,
 // never changed.
@@ -8,6 +12,10 @@ type view struct {
 	stamp   int64 // of the newest entry; 0: none seen yet
 	rosters *ledger.Rosters
 	member  ledger.Member
+	// earlier are incarnations whose cells are this process's: it was fenced
+	// under them, or a process before it was, and shares of windows that had
+	// their rosters by then are still its own.
+	earlier []uint64
 	joined  bool // member has been seen in a roster
 	// leaderless says that there has been no leader for a while.
 	leaderless bool
@@ -21,6 +29,27 @@ func (v *view) in(m ledger.Member) bool {
 		}
 	}
 	return false
+}
+
+// maxEarlier is how many earlier incarnations count.
+const maxEarlier = 4
+
+// renew gives the process another incarnation.
+func (v *view) renew(incarnation uint64) {
+	v.earlier = append(slices.Clone(v.earlier[max(0, len(v.earlier)+1-maxEarlier):]), v.member.Incarnation)
+	v.member.Incarnation = incarnation
+	v.joined = false
+}
+
+// heir is the member whose share of a window this process may take: itself, or
+// an incarnation it is the heir of.
+func (v *view) heir(d ledger.Division) (ledger.Member, bool) {
+	for _, m := range d.Members {
+		if m == v.member || m.Node == v.member.Node && slices.Contains(v.earlier, m.Incarnation) {
+			return m, true
+		}
+	}
+	return v.member, false
 }
 
 // division is how a window's budget is divided, as far as this node may act on
@@ -52,15 +81,33 @@ func (c *Core) SetLeaderless(leaderless bool) {
 }
 
 // Restore tells a new Core what the ledger of this node knows. Outcomes may be
-// observed already: known is asked while none is.
+// observed already: known is asked while none is. What the process before has
+// seen of the log may be more than the ledger knows after a restart.
 func (c *Core) Restore(known func() (stamp int64, rosters *ledger.Rosters)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := *c.view.Load()
-	next.stamp, next.rosters = known()
+	if stamp, rosters := known(); stamp >= next.stamp {
+		next.stamp, next.rosters = stamp, rosters
+	}
 	next.joined = next.in(next.member)
 	c.view.Store(&next)
 }
 
 // Member returns the node and its present incarnation.
 func (c *Core) Member() ledger.Member { return c.view.Load().member }
+
+// Heritage is what a process leaves to the next one besides its cells and its
+// reading of the time: whose the cells are, and what it has seen of the log.
+type Heritage struct {
+	Incarnation uint64
+	Earlier     []uint64
+	Stamp       int64
+	Rosters     *ledger.Rosters
+}
+
+// Heritage returns what this process would leave now.
+func (c *Core) Heritage() Heritage {
+	v := c.view.Load()
+	return Heritage{Incarnation: v.member.Incarnation, Earlier: v.earlier, Stamp: v.stamp, Rosters: v.rosters}
+}

@@ -69,6 +69,20 @@ func appendMembers(b []byte, ms []Member) []byte {
 	return b
 }
 
+// AppendBinary appends an encoding of what is known of rosters.
+func (r *Rosters) AppendBinary(b []byte) ([]byte, error) { return r.append(b), nil }
+
+// DecodeRosters reads what AppendBinary has written, as known at a stamp. The
+// error wraps ErrCorrupt.
+func DecodeRosters(stamp int64, data []byte) (*Rosters, error) {
+	d := newDecoder(data)
+	r := d.rosters(stamp)
+	if err := d.End(); err != nil {
+		return nil, fmt.Errorf("rosters: %w", err)
+	}
+	return r, nil
+}
+
 func (r *Rosters) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(r.History)))
 	for _, h := range r.History {
