@@ -13,7 +13,7 @@ import (
 
 const (
 	busyTick = 10 * time.Millisecond
-	idleTick = 100 * time.Millisecond
+	idleTick = 200 * time.Millisecond
 	// syncEvery is how often the leader is asked for the time, and hears by it
 	// that this node is there.
 	syncEvery = 500 * time.Millisecond
@@ -37,8 +37,7 @@ func (l *Limiter) run() {
 		}
 	}
 	l.done.Go(l.keepTime)
-	l.done.Go(l.pump)
-	l.tick()
+	l.turn()
 }
 
 // open makes the core.
@@ -95,28 +94,35 @@ func (l *Limiter) wake() {
 	}
 }
 
-// tick has the core do what is due, and watches for the loss of the leader.
-func (l *Limiter) tick() {
+// turn has the core do what is due, and sends what it has to say. Both are on one
+// goroutine and as seldom as may be: on a machine that does little else, waking
+// it up costs more than what it does.
+func (l *Limiter) turn() {
 	core := l.core.Load()
 	timer := time.NewTimer(busyTick)
 	defer timer.Stop()
-	seen := time.Now()
+	seen, due := time.Now(), time.Now().Add(busyTick)
 	for {
+		next := idleTick
 		select {
 		case <-l.ctx.Done():
 			return
+		case <-l.kick:
+			next = time.Until(due)
 		case <-timer.C:
+			if l.cfg.Peers.HasLeader() {
+				seen = time.Now()
+			}
+			core.SetLeaderless(time.Since(seen) > leaderlessAfter)
+			l.bequeath(core)
+			core.Tick(l.mono())
 		}
-		if l.cfg.Peers.HasLeader() {
-			seen = time.Now()
+		l.dispatch(core)
+		if core.Busy() {
+			next = min(next, busyTick)
 		}
-		core.SetLeaderless(time.Since(seen) > leaderlessAfter)
-		l.bequeath(core)
-		if core.Tick(l.mono()) {
-			timer.Reset(busyTick)
-		} else {
-			timer.Reset(idleTick)
-		}
+		due = time.Now().Add(next)
+		timer.Reset(next)
 	}
 }
 
@@ -180,25 +186,17 @@ func (o *outbox) end(node string) {
 	delete(o.busy, node)
 }
 
-// pump sends what the core has to say.
-func (l *Limiter) pump() {
-	core := l.core.Load()
-	for {
-		select {
-		case <-l.ctx.Done():
-			return
-		case <-l.kick:
-		}
-		out := core.Ready(l.mono())
-		if out.Join != nil || out.Batch != nil {
-			l.send(toLeader, func(ctx context.Context) { l.tellLeader(ctx, core, &out) })
-		}
-		if out.Tick {
-			l.send(forTick, func(ctx context.Context) { l.syncOnce(ctx, core, callTick) })
-		}
-		for _, r := range out.Requests {
-			l.send(r.To, func(ctx context.Context) { l.askNode(ctx, core, r) })
-		}
+// dispatch sends what the core has to say.
+func (l *Limiter) dispatch(core *escrow.Core) {
+	out := core.Ready(l.mono())
+	if out.Join != nil || out.Batch != nil {
+		l.send(toLeader, func(ctx context.Context) { l.tellLeader(ctx, core, &out) })
+	}
+	if out.Tick {
+		l.send(forTick, func(ctx context.Context) { l.syncOnce(ctx, core, callTick) })
+	}
+	for _, r := range out.Requests {
+		l.send(r.To, func(ctx context.Context) { l.askNode(ctx, core, r) })
 	}
 }
 

@@ -112,8 +112,7 @@ func (r *race) enter(rnd *rand.Rand) {
 			r.table.Sweep(shard, overAt(now))
 		}
 		if r.given[i].Load() != now {
-			c := r.table.Find(r.keys[i], window.Second)
-			if c = r.table.Insert(r.keys[i], window.Second, overAt(now)); c != nil {
+			if c := r.table.Insert(r.keys[i], window.Second, overAt(now)); c != nil {
 				c.Enter(uint32(now), raceTokens)
 				r.given[i].Store(now)
 			}

@@ -42,6 +42,7 @@ type Core struct {
 	view    atomic.Pointer[view]
 	waiting atomic.Int64 // open tickets
 	ticks   atomic.Uint64
+	probing atomic.Bool // some hunt was at the last tick
 	// untimely says that a request waits for an entry of the log.
 	untimely atomic.Bool
 

@@ -105,8 +105,6 @@ type mutants struct {
 	sameIncarnation bool
 	// twice: a node credits duplicate replies.
 	twice bool
-	// reapply: the ledger applies a repeated batch again.
-	reapply bool
 	// notFresh: a node takes its share without having seen the log (S2).
 	notFresh bool
 	// trouble is the kind of trouble in which it shows; 0 is any.
@@ -130,5 +128,3 @@ func (m mutants) replied(n *simNode, req *Request, r *Reply) {
 	}
 	n.core.Replied(n.mono(), req.To, r)
 }
-
-func (m mutants) beforeApply(*ledger.Ledger, *ledger.Entry) func() { return func() {} }

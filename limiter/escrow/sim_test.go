@@ -85,7 +85,6 @@ type simNode struct {
 	rosters  *ledger.Rosters
 	limits   []*Limit
 	pumping  bool
-	lost     bool // the leader has proposed to fence it
 	lastWord int64
 	saved    map[uint64]*link // answered requests, for a mutant
 }
@@ -189,9 +188,7 @@ func (w *world) commit() {
 	e := w.entry
 	w.entry = ledger.Entry{}
 	e.Stamp = w.now
-	undo := w.mutants.beforeApply(w.ledger, &e)
 	o := w.ledger.Apply(&e)
-	undo()
 	w.outcomes = append(w.outcomes, o)
 	w.entries++
 	if len(e.Batches) > 0 {
@@ -336,6 +333,7 @@ func (n *simNode) tick(alive func() bool) {
 	}
 	n.core.SetLeaderless(!n.w.led() && n.w.now-n.stamp > 2*second || n.w.now-n.stamp > 5*second)
 	n.core.Tick(n.mono())
+	n.kick()
 	n.w.after(10*millisecond, func() { n.tick(alive) })
 }
 

@@ -7,25 +7,29 @@ const idleHunt = second
 
 // Tick does what is due at a moment of the own clock: hunts that wait go on, and
 // those that are over are forgotten. It is to be called some hundred times a
-// second while it returns true, and now and then otherwise.
-func (c *Core) Tick(mono int64) (busy bool) {
+// second while the Core is Busy, and now and then otherwise; Ready comes after it.
+func (c *Core) Tick(mono int64) {
 	now, ok := c.Clock.At(mono)
 	if !ok {
-		return true
+		return
 	}
+	probing := false
 	for i := range c.shards {
-		busy = c.shards[i].tick(now) || busy
+		probing = c.shards[i].tick(now) || probing
 	}
+	c.probing.Store(probing)
 	// One shard a tick gives back memory, so that a large table costs little.
 	i := int(c.ticks.Add(1) % cells.Shards)
 	c.shards[i].mu.Lock()
+	defer c.shards[i].mu.Unlock()
 	c.table.Sweep(i, c.shards[i].over(now))
-	c.shards[i].mu.Unlock()
-	c.kick()
-	return busy
 }
 
-func (s *shard) tick(now Instant) (busy bool) {
+// Busy says whether requests wait, or are about to be refused for want of an
+// answer.
+func (c *Core) Busy() bool { return c.waiting.Load() > 0 || c.probing.Load() }
+
+func (s *shard) tick(now Instant) (probing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kept := s.list[:0]
@@ -42,11 +46,12 @@ func (s *shard) tick(now Instant) (busy bool) {
 			delete(s.hunts, h.cell)
 			continue
 		}
+		probing = probing || h.probing
 		kept = append(kept, h)
 	}
 	clear(s.list[len(kept):])
 	s.list = kept
-	return len(kept) > 0
+	return probing
 }
 
 // nextWindow moves those who wait to the window that has begun meanwhile.
