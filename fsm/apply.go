@@ -75,7 +75,9 @@ func (m *Machine) op(txn *memdb.Txn, index uint64, now int64, op *Op) (*Entity, 
 		return nil, refused(err)
 	}
 	if old != nil {
-		e.CreateIndex = old.CreateIndex
+		e.CreateIndex, e.CreateStamp = old.CreateIndex, old.CreateStamp
+	} else {
+		e.CreateStamp = m.Limits().Stamp()
 	}
 	return e, m.store(txn, def, e, now)
 }

@@ -17,6 +17,10 @@ type Entity struct {
 	// created and last changed the entity.
 	CreateIndex uint64 `json:"create_index"`
 	ModifyIndex uint64 `json:"modify_index"`
+	// CreateStamp is the time of the last limiter entry before the entity was
+	// created (ledger.Entry.Stamp), 0 if there was none: no request before it can
+	// have been limited by the entity.
+	CreateStamp int64 `json:"create_stamp,omitempty"`
 	// ExpiresAt is the unix time in seconds at which the entity vanishes; 0 is
 	// never.
 	ExpiresAt int64 `json:"expires_at,omitempty"`
@@ -67,6 +71,9 @@ func (e *Entity) appendJSON(b []byte) ([]byte, error) {
 	}
 	b = strconv.AppendUint(append(b, `,"create_index":`...), e.CreateIndex, 10)
 	b = strconv.AppendUint(append(b, `,"modify_index":`...), e.ModifyIndex, 10)
+	if e.CreateStamp != 0 {
+		b = strconv.AppendInt(append(b, `,"create_stamp":`...), e.CreateStamp, 10)
+	}
 	if e.ExpiresAt != 0 {
 		b = strconv.AppendInt(append(b, `,"expires_at":`...), e.ExpiresAt, 10)
 	}

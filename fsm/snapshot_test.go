@@ -286,7 +286,7 @@ func TestEntityRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := &Entity{Kind: text.Draw(t, "kind"), ID: text.Draw(t, "id"), Raw: raw,
-			CreateIndex: rapid.Uint64().Draw(t, "create"), ModifyIndex: rapid.Uint64().Draw(t, "modify"), ExpiresAt: rapid.Int64().Draw(t, "expires")}
+			CreateIndex: rapid.Uint64().Draw(t, "create"), ModifyIndex: rapid.Uint64().Draw(t, "modify"), CreateStamp: rapid.Int64().Draw(t, "stamp"), ExpiresAt: rapid.Int64().Draw(t, "expires")}
 		if rapid.Bool().Draw(t, "bare") {
 			e.Raw, e.ExpiresAt = nil, 0
 		}

@@ -28,7 +28,9 @@ type (
 	Limit = escrow.Limit
 	// Decision is the answer to one request; see escrow.Decision.
 	Decision = escrow.Decision
-	// Period is the length of a fixed window.
+	// Rate is the budget of one of a limit's periods; see escrow.Rate.
+	Rate = escrow.Rate
+	// Period is a kind of window; see window.Period.
 	Period = window.Period
 )
 
@@ -42,7 +44,15 @@ const (
 	Year   = window.Year
 
 	Periods = window.Periods
+
+	// MaxRates is how many rates a limit may have.
+	MaxRates = escrow.MaxRates
 )
+
+// Fixed and Sliding return the period of windows of so many seconds, false if
+// there is none.
+func Fixed(seconds int64) (Period, bool)   { return window.Fixed(seconds) }
+func Sliding(seconds int64) (Period, bool) { return window.Sliding(seconds) }
 
 // Errors of the package.
 var (

@@ -40,7 +40,7 @@ func cluster(t *testing.T, nodes int, change func(int, *limiter.Config)) *inproc
 }
 
 func perMinute(n int64) *limiter.Limit {
-	l := &limiter.Limit{ID: "l", Version: 1, FaultTolerant: true, Max: [limiter.Periods]int64{limiter.Minute: n}}
+	l := &limiter.Limit{ID: "l", Version: 1, FaultTolerant: true, Rates: []limiter.Rate{{Period: limiter.Minute, Max: n}}}
 	l.Prepare()
 	return l
 }
@@ -70,18 +70,18 @@ func TestAcrossNodes(t *testing.T) {
 		if !d.Admitted || d.Err != nil {
 			t.Fatalf("request %d: %+v", i, d)
 		}
-		if d.Reset[limiter.Minute] < 1 || d.Reset[limiter.Minute] > 40 {
-			t.Errorf("reset in %d s", d.Reset[limiter.Minute])
+		if d.Reset[0] < 1 || d.Reset[0] > 40 {
+			t.Errorf("reset in %d s", d.Reset[0])
 		}
 	}
 	if n := take(t, c, 3, lim, 9); n != 0 {
 		t.Errorf("%d more than the limit", n)
 	}
 	d := c.Limiter(1).Take(t.Context(), lim, "key")
-	if d.Refused != limiter.Minute || d.Remaining[limiter.Minute] != 0 {
+	if d.Refused != 0 || d.Remaining[0] != 0 {
 		t.Errorf("refused: %+v", d)
 	}
-	if n := take(t, c, 3, &limiter.Limit{ID: "other", Version: 1, Max: lim.Max}, 9); n != 5 {
+	if n := take(t, c, 3, &limiter.Limit{ID: "other", Version: 1, Rates: lim.Rates}, 9); n != 5 {
 		t.Errorf("another limit admits %d", n)
 	}
 }
@@ -152,7 +152,7 @@ func TestRestartWithoutLeader(t *testing.T) {
 	for begun := time.Now(); time.Since(begun) < 300*time.Millisecond; {
 		take(t, c, 1, lim, 10) // so often that the node keeps some in advance
 	}
-	used := &limiter.Limit{ID: "used", Version: 1, Max: [limiter.Periods]int64{limiter.Minute: 1}}
+	used := &limiter.Limit{ID: "used", Version: 1, Rates: []limiter.Rate{{Period: limiter.Minute, Max: 1}}}
 	take(t, c, 1, used, 3)
 	c.Lead(-1)
 	c.Stop(1)
@@ -184,8 +184,8 @@ func TestLostFile(t *testing.T) {
 // tolerates faults, and refused otherwise.
 func TestWithoutQuorum(t *testing.T) {
 	c := cluster(t, 2, nil)
-	second := &limiter.Limit{ID: "s", Version: 1, FaultTolerant: true, Max: [limiter.Periods]int64{limiter.Second: 10}}
-	strict := &limiter.Limit{ID: "strict", Version: 1, Max: second.Max}
+	second := &limiter.Limit{ID: "s", Version: 1, FaultTolerant: true, Rates: []limiter.Rate{{Period: limiter.Second, Max: 10}}}
+	strict := &limiter.Limit{ID: "strict", Version: 1, Rates: second.Rates}
 	if d := c.Limiter(0).Take(t.Context(), second, "key"); !d.Admitted {
 		t.Fatalf("with a leader: %+v", d)
 	}

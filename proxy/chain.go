@@ -49,6 +49,7 @@ func protocolSet(names []string) protocols {
 type instance struct {
 	entity   *fsm.Plugin
 	version  uint64
+	since    int64
 	priority int
 	speaks   protocols
 	// err is why the instance cannot run; its scope is answered with 500 then.

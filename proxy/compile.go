@@ -118,7 +118,7 @@ func (c *compiler) instantiate(view *fsm.View) []*instance {
 		}
 		in := c.instances[e.ID]
 		if in == nil || in.version != e.ModifyIndex {
-			in = c.newInstance(entity, e.ModifyIndex)
+			in = c.newInstance(entity, e)
 		}
 		next[e.ID] = in
 		if in.speaks != 0 {
@@ -129,8 +129,8 @@ func (c *compiler) instantiate(view *fsm.View) []*instance {
 	return enabled
 }
 
-func (c *compiler) newInstance(entity *fsm.Plugin, version uint64) *instance {
-	in := &instance{entity: entity, version: version, priority: unknownPriority, speaks: protocolSet(entity.Protocols)}
+func (c *compiler) newInstance(entity *fsm.Plugin, e *fsm.Entity) *instance {
+	in := &instance{entity: entity, version: e.ModifyIndex, since: e.CreateStamp, priority: unknownPriority, speaks: protocolSet(entity.Protocols)}
 	def, ok := plugin.Lookup(entity.Name)
 	if !ok {
 		in.err = fmt.Errorf("plugin %q is not known to this version", entity.Name)
@@ -155,7 +155,7 @@ func (c *compiler) construct(in *instance, def *plugin.Definition) (err error) {
 	}()
 	s := in.scope()
 	made, err := def.New(c.env, &plugin.Instance{
-		ID: in.entity.ID, Version: in.version, Config: in.entity.Config,
+		ID: in.entity.ID, Version: in.version, Since: in.since, Config: in.entity.Config,
 		RouteID: s.route, ServiceID: s.service, ConsumerID: s.consumer,
 	})
 	if err != nil {

@@ -20,9 +20,10 @@ type Cell struct {
 	hi, lo atomic.Uint64
 	word   atomic.Uint64 // a Word; busy while the cell changes hands
 
-	// Start is the window's, in unix seconds; 0: none yet. Enter writes it.
+	// Start names the window: its beginning in unix seconds, or whatever follows
+	// one another; 0: none yet. Enter writes it.
 	Start atomic.Uint32
-	// Flags are the user's but for the low 8 bits, which are the period.
+	// Flags are the user's but for the low FlagsAt bits, which are the period.
 	// Insert writes them.
 	Flags atomic.Uint32
 
@@ -36,8 +37,11 @@ type Cell struct {
 	Extra    atomic.Uint32
 }
 
-// Word is a window and its tokens: the low 24 bits of the window's start in unix
-// seconds, and below them 40 bits of tokens in two's complement.
+// FlagsAt is the first bit of a cell's Flags that is the user's.
+const FlagsAt = window.Bits
+
+// Word is a window and its tokens: the low 24 bits of the window's Start, and
+// below them 40 bits of tokens in two's complement.
 type Word uint64
 
 const (
@@ -78,8 +82,8 @@ func (w Word) Tokens() int64 {
 func (w Word) tokens() int64 { return int64(w<<(64-tokenBits)) >> (64 - tokenBits) }
 func (w Word) entered() bool { return w&tokenMask != none }
 
-// In says whether the word is of the window that begins at start. It is mistaken
-// for windows whose starts are a multiple of 2^24 seconds apart (194 days).
+// In says whether the word is of the window of that Start. It is mistaken for
+// windows whose Starts are a multiple of 2^24 apart: 194 days, if they are seconds.
 func (w Word) In(start uint32) bool {
 	return uint32(w>>tokenBits) == start&markMask && w.entered()
 }
@@ -92,7 +96,7 @@ func (c *Cell) Word() Word { return Word(c.word.Load()) }
 func (c *Cell) Key() Key { return Key{c.hi.Load(), c.lo.Load()} }
 
 // Period returns the period of the cell's windows.
-func (c *Cell) Period() window.Period { return window.Period(c.Flags.Load()) }
+func (c *Cell) Period() window.Period { return window.Period(c.Flags.Load() & (1<<FlagsAt - 1)) }
 
 // Of says whether the cell is the one of k and p.
 func (c *Cell) Of(k Key, p window.Period) bool {

@@ -154,7 +154,7 @@ func (c *crash) step() (touched id) {
 }
 
 func (c *crash) enter(i id) {
-	start, _ := i.period.At(c.now)
+	start := i.period.At(c.now * 1_000_000).Start
 	if c.given[i] == nil {
 		c.given[i] = map[int64]int64{}
 	}
@@ -199,7 +199,7 @@ func (c *crash) open(file string, before map[id]Word, touched id, header []byte)
 }
 
 func (c *crash) start(i id) uint32 {
-	start, _ := i.period.At(c.now)
+	start := i.period.At(c.now * 1_000_000).Start
 	return uint32(start)
 }
 

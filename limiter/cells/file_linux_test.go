@@ -47,7 +47,7 @@ func TestReopen(t *testing.T) {
 		c := tab.Insert(keyOf(i), window.Period(i%window.Periods), never)
 		c.Enter(uint32(noon), int64(i))
 		c.Max.Store(int64(i) * 2)
-		c.Flags.Or(1 << 9)
+		c.Flags.Or(2 << FlagsAt)
 	}
 	if err := tab.SetHeader([]byte("incarnation 7")); err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func TestReopen(t *testing.T) {
 		for i := range uint64(keys) {
 			p := window.Period(i % window.Periods)
 			c := tab.Find(keyOf(i), p)
-			if c == nil || c.Word() != MakeWord(uint32(noon), int64(i)) || c.Max.Load() != int64(i)*2 || c.Flags.Load() != 1<<9|uint32(p) {
+			if c == nil || c.Word() != MakeWord(uint32(noon), int64(i)) || c.Max.Load() != int64(i)*2 || c.Flags.Load() != 2<<FlagsAt|uint32(p) {
 				t.Fatalf("key %d is not what it was", i)
 			}
 		}

@@ -18,7 +18,7 @@ import (
 // It does not depend on the capacity, which may be another after a restart.
 const (
 	pageSize   = 4096
-	formatName = 0x31534c4c45434c53 // "SLCELLS1"
+	formatName = 0x32534c4c45434c53 // "SLCELLS2"
 	maxExtents = maxCells / extentCells
 
 	ownersAt  = pageSize

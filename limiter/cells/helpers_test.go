@@ -30,7 +30,7 @@ func overAt(now int64) func(*Cell) bool {
 		if start == 0 {
 			return true
 		}
-		_, end := c.Period().At(start)
+		end := c.Period().At(start*1_000_000).Until / 1_000_000
 		return end <= now
 	}
 }

@@ -38,6 +38,10 @@ const (
 	mix2 = 0xd6e8feb86659fd93
 )
 
+// Nth returns another key of the same shard, for each n another one: no hash is
+// likely to be the same.
+func (k Key) Nth(n uint64) Key { return Key{Hi: k.Hi, Lo: k.Lo + n*mix2*Shards} }
+
 // fold is what a key's shard and slots depend on.
 func (k Key) fold() uint64 { return k.Hi*mix1 + k.Lo }
 

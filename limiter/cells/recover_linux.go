@@ -48,7 +48,7 @@ func (t *Table) recoverExtent(number uint32, shard int) bool {
 		if k == (Key{}) {
 			continue
 		}
-		if Shard(k) != shard || c.Period() >= window.Periods {
+		if Shard(k) != shard || !c.Period().Valid() {
 			return false
 		}
 		s.cells++

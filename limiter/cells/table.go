@@ -128,7 +128,7 @@ func (t *Table) Insert(k Key, p window.Period, over func(*Cell) bool) *Cell {
 	if c := t.Find(k, p); c != nil {
 		return c
 	}
-	if k == (Key{}) || p >= window.Periods {
+	if k == (Key{}) || !p.Valid() {
 		return nil
 	}
 	s := &t.shards[Shard(k)]

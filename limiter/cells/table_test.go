@@ -82,11 +82,12 @@ func (m *model) enter(i id, tokens int64) {
 	if c.Start.Load() == 0 && (c.Credited.Load() != 0 || c.Max.Load() != 0 || c.Flags.Load() != uint32(i.period)) {
 		m.t.Fatalf("%v has what another key left", i)
 	}
-	start, end := i.period.At(m.now)
+	w := i.period.At(m.now * 1_000_000)
+	start, end := w.Start, w.Until/1_000_000
 	c.Enter(uint32(start), tokens)
 	c.Credited.Store(tokens)
 	c.Max.Store(tokens)
-	c.Flags.Or(1 << 8)
+	c.Flags.Or(1 << FlagsAt)
 	m.open[i] = entry{start, end, tokens, c}
 }
 
@@ -111,7 +112,7 @@ func (m *model) take(i id) {
 		}
 		return
 	}
-	start, _ := i.period.At(m.now)
+	start := i.period.At(m.now * 1_000_000).Start
 	left, took := c.TakeFor(i.key, i.period, uint32(start))
 	if want := ok && e.left > 0; took != want {
 		m.t.Fatalf("%v: took %v, want %v", i, took, want)

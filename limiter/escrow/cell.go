@@ -12,7 +12,7 @@ import (
 // window the cell is in.
 const (
 	// minted: this node's share has been credited.
-	minted = 1 << (8 + iota)
+	minted = 1 << (cells.FlagsAt + iota)
 	// closed: nothing of the window is left anywhere, until it ends or the limit
 	// is raised.
 	closed
@@ -26,13 +26,19 @@ const (
 // here, so that nothing is taken of it any more.
 func (s *shard) over(now Instant) func(*cells.Cell) bool {
 	return func(cl *cells.Cell) bool {
+		p := cl.Period()
+		if p.IsSliding() {
+			return sliceOver(now, cl)
+		}
 		start := int64(cl.Start.Load())
-		_, end := period(cl).At(start)
-		return (start == 0 || now.Lo >= end*second) && s.hunts[cl] == nil
+		if start > 0 {
+			if w, _ := p.Named(start); now.Lo < w.Until {
+				return false
+			}
+		}
+		return s.hunts[place{ledger.Key(cl.Key()), p}] == nil
 	}
 }
-
-func period(cl *cells.Cell) window.Period { return window.Period(cl.Flags.Load() & 0xff) }
 
 func has(cl *cells.Cell, flag uint32) bool { return cl.Flags.Load()&flag != 0 }
 func set(cl *cells.Cell, flag uint32)      { cl.Flags.Or(flag) }
@@ -43,18 +49,18 @@ func unset(cl *cells.Cell, flag uint32)    { cl.Flags.And(^flag) }
 // cell's. The shard is locked.
 func (s *shard) cell(now Instant, b ledger.Budget, l ledger.Limit) *cells.Cell {
 	c := s.core
-	k := cells.Key(b.Key)
+	k := keyOf(b)
 	cl := c.table.Find(k, b.Period)
 	if cl == nil {
 		if cl = c.insert(k, b.Period, s.over(now)); cl == nil {
 			return nil
 		}
 	}
-	start := int64(cl.Start.Load())
+	m, start := mark(b), cl.Start.Load()
 	switch {
-	case start > b.Start:
+	case start > m:
 		return nil
-	case start < b.Start:
+	case start < m:
 		s.enter(cl, b, l)
 	case uint32(l.Version) != cl.Version.Load():
 		s.follow(cl, b, l)
@@ -71,15 +77,17 @@ func (s *shard) enter(cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
 	// window's end in the new one, and for a process that dies in between: it must
 	// not take its share of the old window again.
 	unset(cl, closed|dirty|degraded)
-	cl.Enter(uint32(b.Start), 0)
+	cl.Enter(mark(b), 0)
 	unset(cl, minted)
 	cl.Credited.Store(0)
 	cl.Extra.Store(0)
 	cl.Told.Store(0)
 	cl.Low.Store(0)
-	cl.Max.Store(l.Max)
+	cl.Max.Store(0)
+	setLimit(cl, b.Period, l.Max)
 	cl.Version.Store(uint32(l.Version))
-	if h := s.hunts[cl]; h != nil {
+	if h := s.hunts[placeOf(b)]; h != nil && h.budget.Start < b.Start {
+		h.cell = cl
 		h.turn(b, l)
 	}
 }
@@ -87,18 +95,32 @@ func (s *shard) enter(cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
 // mint credits this node's share of the window, once and if its right to it is
 // certain.
 func (s *shard) mint(cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
+	w, _ := b.Window()
 	v := s.core.view.Load()
-	d, known, _ := s.core.division(b.Start, l)
+	d, known, _ := s.core.division(b.Period, w.From, l)
 	if !known {
 		return
 	}
 	set(cl, minted)
-	if !s.core.fresh(v.stamp, b.Start) {
+	if !b.Period.IsLocal() && !s.core.fresh(v.stamp, w.From) {
 		set(cl, degraded)
 	}
-	share := max(0, d.Share(s.heir(v, d, b), b, cl.Max.Load())-s.overspent(b))
-	credit(cl, b.Start, share)
-	if cl.Max.Load() > smallBudget {
+	most := limitOf(cl, b.Period)
+	share := most
+	switch {
+	case b.Period.IsLocal():
+	case b.Period.IsSliding():
+		share = s.entitled(b, l, most)
+	default:
+		share = d.Share(s.heir(v, d, w.From), b, most)
+	}
+	if b.Period.IsSliding() {
+		share = s.beginSlice(cl, b, l, share)
+	} else {
+		share -= s.overspent(b)
+	}
+	credit(cl, b, share, share)
+	if most > smallBudget {
 		cl.Low.Store(clampLow(share / 2))
 	}
 }
@@ -106,9 +128,9 @@ func (s *shard) mint(cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
 // heir is the member whose share this process may take: its own, or without a
 // quorum also that of an incarnation whose cells are lost, in windows that began
 // after this process did and of which that one has spent nothing.
-func (s *shard) heir(v *view, d ledger.Division, b ledger.Budget) ledger.Member {
+func (s *shard) heir(v *view, d ledger.Division, from int64) ledger.Member {
 	m, ok := v.heir(d)
-	if ok || s.core.fresh(v.stamp, b.Start) || b.Start*second <= s.core.Clock.began.Load() {
+	if ok || s.core.fresh(v.stamp, from) || from <= s.core.Clock.began.Load() {
 		return m
 	}
 	for _, m := range d.Members {
@@ -125,44 +147,56 @@ func (s *shard) follow(cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
 	if newer := int32(uint32(l.Version) - cl.Version.Load()); newer <= 0 {
 		return
 	}
-	if old := cl.Max.Load(); has(cl, minted) && old != l.Max {
-		v := s.core.view.Load()
-		d := v.rosters.Of(b.Start)
-		if has(cl, degraded) {
-			d = v.rosters.Last()
-		}
-		m := s.heir(v, d, b)
-		more := d.Share(m, b, l.Max) - d.Share(m, b, old)
+	if old := limitOf(cl, b.Period); has(cl, minted) && old != l.Max {
+		more := s.shareOf(cl, b, l, l.Max) - s.shareOf(cl, b, l, old)
 		if more > 0 && has(cl, degraded) {
 			more = 0 // the roster may be another by now
 		}
 		// A process that dies in between has less than it might, not more.
 		if more < 0 {
-			credit(cl, b.Start, more)
+			credit(cl, b, more, more)
 		}
-		defer credit(cl, b.Start, max(0, more))
+		defer credit(cl, b, max(0, more), max(0, more))
 	}
-	cl.Max.Store(l.Max)
+	setLimit(cl, b.Period, l.Max)
 	cl.Version.Store(uint32(l.Version))
 	unset(cl, closed)
-	if h := s.hunts[cl]; h != nil {
+	if h := s.hunts[placeOf(b)]; h != nil {
 		h.raise(l)
 	}
 }
 
-// credit gives the cell tokens, or takes some. What was credited is told first:
-// a process that dies in between has lost tokens, and minted none.
-func credit(cl *cells.Cell, start, n int64) {
+// shareOf is this node's share of the cell's window if its limit is most.
+func (s *shard) shareOf(cl *cells.Cell, b ledger.Budget, l ledger.Limit, most int64) int64 {
+	switch {
+	case b.Period.IsLocal():
+		return most
+	case b.Period.IsSliding():
+		return s.entitled(b, l, most)
+	}
+	w, _ := b.Window()
+	v := s.core.view.Load()
+	d := v.rosters.Of(w.From)
+	if has(cl, degraded) {
+		d = v.rosters.Last()
+	}
+	return d.Share(s.heir(v, d, w.From), b, most)
+}
+
+// credit gives the cell tokens, or takes some; own of them are of this node's
+// share. What was credited is told first: a process that dies in between has
+// lost tokens, and minted none.
+func credit(cl *cells.Cell, b ledger.Budget, n, own int64) {
 	if n == 0 {
 		return
 	}
 	if n > 0 {
-		cl.Credited.Add(n)
-		cl.Add(uint32(start), n)
+		addCredited(cl, b.Period, n, own)
+		cl.Add(mark(b), n)
 		return
 	}
-	cl.Add(uint32(start), n)
-	cl.Credited.Add(n)
+	cl.Add(mark(b), n)
+	addCredited(cl, b.Period, n, own)
 }
 
 // tokens is what the cell has, negative for a debt.
@@ -170,9 +204,9 @@ func tokens(cl *cells.Cell) int64 { return cl.Word().Tokens() }
 
 // spent is what was admitted here in the window, but for what requests that wait
 // have reserved.
-func (s *shard) spent(cl *cells.Cell) int64 {
-	n := cl.Credited.Load() - tokens(cl)
-	if h := s.hunts[cl]; h != nil {
+func (s *shard) spent(b ledger.Budget, cl *cells.Cell) int64 {
+	n := credited(cl, b.Period) - tokens(cl)
+	if h := s.hunts[placeOf(b)]; h != nil && h.cell == cl {
 		n -= h.reserved
 	}
 	return n
@@ -180,8 +214,8 @@ func (s *shard) spent(cl *cells.Cell) int64 {
 
 // remaining is what is left of a window after a request that left so many
 // tokens here.
-func remaining(cl *cells.Cell, left int64) int64 {
-	return max(0, left, cl.Max.Load()-(cl.Credited.Load()-left)-int64(cl.Extra.Load()))
+func remaining(cl *cells.Cell, p window.Period, left int64) int64 {
+	return max(0, left, limitOf(cl, p)-before(cl, p)-(credited(cl, p)-left)-int64(cl.Extra.Load()))
 }
 
 func clampLow(n int64) uint32 { return uint32(max(0, min(n, math.MaxUint32))) }

@@ -18,8 +18,8 @@ const (
 
 	maxNode   = 128 // bytes of a node's id
 	minBudget = 16 + 2
-	minTake   = minBudget + 3 + 3
-	minNews   = minBudget + 3 + 1
+	minTake   = minBudget + 4 + 3
+	minNews   = minBudget + 4 + 1
 	minGive   = 4
 )
 
@@ -97,22 +97,25 @@ func (r *Reply) UnmarshalBinary(data []byte) error {
 }
 
 func appendBudget(b []byte, g ledger.Budget) []byte {
-	b = append(wire.AppendFixed(wire.AppendFixed(b, g.Key.Hi), g.Key.Lo), byte(g.Period))
+	b = binary.AppendUvarint(wire.AppendFixed(wire.AppendFixed(b, g.Key.Hi), g.Key.Lo), uint64(g.Period))
 	return binary.AppendVarint(b, g.Start)
 }
 
 func budget(d *wire.Decoder) ledger.Budget {
-	g := ledger.Budget{Key: ledger.Key{Hi: d.Fixed(), Lo: d.Fixed()}, Period: window.Period(d.Byte()), Start: d.Int()}
-	if g.Period >= window.Periods || g.Start < 0 || g.Start > window.MaxUnix {
+	g := ledger.Budget{Key: ledger.Key{Hi: d.Fixed(), Lo: d.Fixed()}}
+	p := d.Uint()
+	g.Period, g.Start = window.Period(p), d.Int()
+	if _, ok := g.Window(); !ok || p>>window.Bits != 0 || g.Period.IsLocal() {
 		d.Fail("no window")
 	}
 	return g
 }
 
 func appendLimit(b []byte, l ledger.Limit) []byte {
-	return wire.AppendBool(binary.AppendVarint(binary.AppendUvarint(b, l.Version), l.Max), l.Tolerant)
+	b = wire.AppendBool(binary.AppendVarint(binary.AppendUvarint(b, l.Version), l.Max), l.Tolerant)
+	return binary.AppendVarint(b, l.Since)
 }
 
 func limit(d *wire.Decoder) ledger.Limit {
-	return ledger.Limit{Version: d.Uint(), Max: d.Int(), Tolerant: d.Bool()}
+	return ledger.Limit{Version: d.Uint(), Max: d.Int(), Tolerant: d.Bool(), Since: d.Int()}
 }

@@ -34,9 +34,10 @@ type Core struct {
 	fresh  func(stamp, start int64) bool
 	insert func(cells.Key, window.Period, func(*cells.Cell) bool) *cells.Cell
 
-	Clock  Clock
-	table  *cells.Table
-	bounds [window.Periods]atomic.Pointer[bounds]
+	Clock Clock
+	table *cells.Table
+	// bounds are the windows of the calendar that were last asked for.
+	bounds [window.Periods]atomic.Pointer[window.Window]
 	shards [cells.Shards]shard
 	// view is what the log has said.
 	view    atomic.Pointer[view]
@@ -56,16 +57,28 @@ type Core struct {
 	serve  map[string]*served
 }
 
-// bounds is a window in unix seconds.
-type bounds struct{ start, end int64 }
-
 // shard is a part of the key space with a lock of its own.
 type shard struct {
 	mu    sync.Mutex
 	core  *Core
-	hunts map[*cells.Cell]*hunt
+	now   Instant // the latest that was seen under the lock
+	hunts map[place]*hunt
 	list  []*hunt // the same, in an order
-	_     [40]byte
+	_     [24]byte
+}
+
+// place is what there is a hunt for.
+type place struct {
+	key    ledger.Key
+	period window.Period
+}
+
+func placeOf(b ledger.Budget) place { return place{b.Key, b.Period} }
+
+// at is a moment under the lock: none is before another that was there.
+func (s *shard) at(now Instant) Instant {
+	s.now = Instant{max(s.now.Lo, now.Lo), max(s.now.Hi, now.Hi)}
+	return s.now
 }
 
 // Config is what a Core needs. All but Audit is required.
@@ -103,7 +116,7 @@ func New(cfg Config) *Core {
 	c.log.session = cfg.Session
 	for i := range c.shards {
 		c.shards[i].core = c
-		c.shards[i].hunts = map[*cells.Cell]*hunt{}
+		c.shards[i].hunts = map[place]*hunt{}
 	}
 	return c
 }
@@ -116,38 +129,44 @@ type Limit struct {
 	// Version orders the configurations of one ID (the entity's modify index),
 	// from 1. The newest one a window has seen decides its budget.
 	Version uint64
-	// Max is the budget of each period's window; 0 means that the period is not
-	// limited. More than ledger.MaxTokens is taken for that.
-	Max [window.Periods]int64
+	// Rates are what a request needs room in, all of them, at most MaxRates. No
+	// two are of the same period. They are tried in this order.
+	Rates []Rate
+	// Since is a time of the cluster's before which nobody can have been
+	// admitted, because the limit was not there; 0 if that is not known.
+	Since int64
 	// FaultTolerant lets requests through on a share of the budget when the
 	// cluster has had no leader for some seconds. Kong field: fault_tolerant.
 	FaultTolerant bool
 
-	// Once prepared: of the ID; and the only limited period, or -1 for several.
-	hash ledger.Key
-	only int
+	hash ledger.Key // of the ID, once prepared
+}
+
+// MaxRates is how many rates a limit may have.
+const MaxRates = 8
+
+// Rate is the budget of each window of a period.
+type Rate struct {
+	Period window.Period
+	// Max is taken for MaxTokens of the period if it is more.
+	Max int64
+}
+
+// MaxTokens is the largest budget of a period's windows.
+func MaxTokens(p window.Period) int64 {
+	if p.IsSliding() {
+		return maxSliding
+	}
+	return ledger.MaxTokens
 }
 
 // Prepare makes decisions about the limit cheaper. Not for concurrent use.
-func (l *Limit) Prepare() { l.hash, l.only = sum(0, 0, l.ID), l.single() }
+func (l *Limit) Prepare() { l.hash = sum(0, 0, l.ID) }
 
-// single returns the only limited period, or -1 if there is not exactly one.
-func (l *Limit) single() int {
-	only := -1
-	for p := range l.Max {
-		if l.Max[p] > 0 {
-			if only >= 0 {
-				return -1
-			}
-			only = p
-		}
-	}
-	return only
-}
-
-// one is the limit of one period for the ledger.
-func (l *Limit) one(p int) ledger.Limit {
-	return ledger.Limit{Version: l.Version, Max: min(l.Max[p], ledger.MaxTokens), Tolerant: l.FaultTolerant}
+// one is the limit of one rate for the ledger.
+func (l *Limit) one(i int) ledger.Limit {
+	r := &l.Rates[i]
+	return ledger.Limit{Version: l.Version, Max: min(r.Max, MaxTokens(r.Period)), Tolerant: l.FaultTolerant, Since: l.Since}
 }
 
 // key is what the limit's budget for a key is kept under.
@@ -159,14 +178,17 @@ func (c *Core) key(l *Limit, key string) ledger.Key {
 	return sum(c.secret[0]^h.Hi, c.secret[1]^h.Lo, key)
 }
 
-// window returns the window of a period that time lo, in microseconds, is in.
-func (c *Core) window(p window.Period, lo int64) (start, end int64) {
-	if b := c.bounds[p].Load(); b != nil && b.start*second <= lo && lo < b.end*second {
-		return b.start, b.end
+// window returns the window of a period that a time is in.
+func (c *Core) window(p window.Period, lo int64) window.Window {
+	if p >= window.Periods {
+		return p.At(lo)
 	}
-	start, end = p.At(lo / second)
-	c.bounds[p].Store(&bounds{start, end})
-	return start, end
+	if w := c.bounds[p].Load(); w != nil && w.From <= lo && lo < w.Until {
+		return *w
+	}
+	w := p.At(lo)
+	c.bounds[p].Store(&w)
+	return w
 }
 
 func (c *Core) shardOf(k ledger.Key) *shard { return &c.shards[cells.Shard(cells.Key(k))] }

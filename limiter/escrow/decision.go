@@ -1,10 +1,6 @@
 package escrow
 
-import (
-	"errors"
-
-	"github.com/sluicegate/sluice/limiter/window"
-)
+import "errors"
 
 // ErrNoQuorum says that the log has had no leader for some seconds, so that a
 // limit which is not fault tolerant cannot decide.
@@ -15,15 +11,16 @@ type Decision struct {
 	// Admitted says that the request took one token of every limited period. A
 	// request that is not admitted took none.
 	Admitted bool
-	// Refused is the first period that had no token; only for a refusal.
-	Refused window.Period
-	// Remaining is what is left of each limited period's window after this
-	// request, as far as this node has heard: other nodes tell at once of
+	// Refused is the first of the limit's rates that had no token; only for a
+	// refusal.
+	Refused int
+	// Remaining is what is left of each rate's window after this request, as far as this node has heard: other nodes tell at once of
 	// budgets up to 100, and every quarter of a second of larger ones.
-	Remaining [window.Periods]int64
-	// Reset is the time to the end of each limited period's window, in seconds
-	// rounded up, at least 1.
-	Reset [window.Periods]int64
+	Remaining [MaxRates]int64
+	// Reset is the time to the end of each rate's window, in seconds rounded up,
+	// at least 1; of a sliding window, until all of it is back if the request was
+	// admitted, and else until the next token is.
+	Reset [MaxRates]int64
 	// Degraded says that the decision was made without a quorum.
 	Degraded bool
 	// Hold asks to decide again when this much of the own clock has passed: the

@@ -2,7 +2,9 @@ package escrow
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -42,11 +44,11 @@ func newScenario(seed uint64, m mutants) *scenario {
 	for i := range 1 + r.IntN(2) {
 		l := &Limit{ID: fmt.Sprintf("limit%d", i), Version: 1}
 		for range 1 + r.IntN(2) {
-			p := window.Second + window.Period(r.IntN(2)) // mostly
-			if r.IntN(4) == 0 {
-				p = window.Period(r.IntN(window.Periods))
+			p := drawPeriod(r)
+			same := func(x Rate) bool { return x.Period == p }
+			if !slices.ContainsFunc(l.Rates, same) {
+				l.Rates = append(l.Rates, Rate{p, draw(r.IntN(5), r.Int64N)})
 			}
-			l.Max[p] = draw(r.IntN(5), r.Int64N)
 		}
 		s.limits = append(s.limits, l)
 	}
@@ -70,6 +72,23 @@ func newScenario(seed uint64, m mutants) *scenario {
 		}
 	}
 	return s
+}
+
+// drawPeriod is a second or a minute mostly, or any other kind.
+func drawPeriod(r *rand.Rand) window.Period {
+	p := window.Second + window.Period(r.IntN(2))
+	switch r.IntN(8) {
+	case 0, 1:
+		p = window.Period(r.IntN(window.Periods))
+	case 2:
+		p, _ = window.Fixed([]int64{2, 3, 7, 90, 7200}[r.IntN(5)])
+	case 3, 4, 5:
+		p, _ = window.Sliding([]int64{1, 2, 5, 10, 60, 61, 600}[r.IntN(7)])
+	}
+	if r.IntN(10) == 0 {
+		p = p.Local()
+	}
+	return p
 }
 
 // draw gives a limit of some kind.
@@ -148,10 +167,8 @@ func (s *scenario) trouble() {
 func (s *scenario) change(i int) {
 	w := s.w
 	l := &Limit{ID: s.limits[i].ID, Version: s.limits[i].Version + 1}
-	for p := range l.Max {
-		if s.limits[i].Max[p] > 0 {
-			l.Max[p] = draw(w.rnd.IntN(5), w.rnd.Int64N)
-		}
+	for _, r := range s.limits[i].Rates {
+		l.Rates = append(l.Rates, Rate{r.Period, draw(w.rnd.IntN(5), w.rnd.Int64N)})
 	}
 	s.limits[i] = l
 	for _, n := range w.nodes {
@@ -204,8 +221,7 @@ func TestChaos(t *testing.T) {
 
 // cutOff has a node be fenced while it is cut off, and asked all the time.
 func cutOff(m mutants) error {
-	lim := &Limit{ID: "l", Version: 1}
-	lim.Max[window.Second] = 10
+	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{window.Second, 10}}}
 	w := newWorld(1, startOf(1), 3, faults{}, []*Limit{lim})
 	w.mutants = m
 	w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)

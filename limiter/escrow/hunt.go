@@ -6,7 +6,6 @@ import (
 
 	"github.com/sluicegate/sluice/limiter/cells"
 	"github.com/sluicegate/sluice/limiter/ledger"
-	"github.com/sluicegate/sluice/limiter/window"
 )
 
 const (
@@ -85,10 +84,10 @@ type prey struct {
 
 // hunt returns the hunt of a cell, a new one if there is none.
 func (s *shard) hunt(now Instant, cl *cells.Cell, b ledger.Budget, l ledger.Limit) *hunt {
-	h := s.hunts[cl]
+	h := s.hunts[placeOf(b)]
 	if h == nil {
 		h = &hunt{shard: s, cell: cl, rateAt: now.Lo}
-		s.hunts[cl] = h
+		s.hunts[placeOf(b)] = h
 		s.list = append(s.list, h)
 		h.turn(b, l)
 		h.guessRate(now, s)
@@ -103,10 +102,6 @@ func (h *hunt) turn(b ledger.Budget, l ledger.Limit) {
 	h.reserved, h.denyUntil, h.again, h.probing = 0, 0, 0, false
 	h.pool, h.peers, h.round = poolUnknown, nil, false
 	h.counted = 0
-	for _, tk := range h.waiters { // tokens of before are void
-		n := &tk.needs[b.Period]
-		n.budget = b
-	}
 }
 
 // raise begins to look again, because the limit is another one.
@@ -119,8 +114,9 @@ func (h *hunt) raise(l ledger.Limit) {
 
 // guessRate makes a rate of what was spent since the window's start.
 func (h *hunt) guessRate(now Instant, s *shard) {
-	h.counted = s.spent(h.cell)
-	passed := max(rateSlot, now.Lo-h.budget.Start*second)
+	h.counted = s.spent(h.budget, h.cell)
+	w, _ := h.budget.Window()
+	passed := max(rateSlot, now.Lo-w.From)
 	h.rate = float64(h.counted) * float64(second) / float64(passed)
 }
 
@@ -130,7 +126,7 @@ func (h *hunt) measure(now Instant, s *shard) {
 	if passed < rateSlot {
 		return
 	}
-	spent := s.spent(h.cell)
+	spent := s.spent(h.budget, h.cell)
 	recent := float64(max(0, spent-h.counted)+int64(h.live)) * float64(second) / float64(passed)
 	if passed > 4*rateSlot {
 		h.rate = recent
@@ -142,11 +138,10 @@ func (h *hunt) measure(now Instant, s *shard) {
 
 // missing is how many tokens are missing for the demand of so many seconds.
 func (h *hunt) missing(seconds float64) int64 {
-	if h.cell.Max.Load() <= smallBudget {
+	if h.most() <= smallBudget {
 		return 0
 	}
-	most := float64(h.cell.Max.Load())
-	return int64(min(most, math.Ceil(h.rate*seconds))) - tokens(h.cell)
+	return int64(min(float64(h.most()), math.Ceil(h.rate*seconds))) - tokens(h.cell)
 }
 
 // want is how many tokens to ask for, so that demand is met for some seconds.
@@ -155,7 +150,7 @@ func (h *hunt) want(seconds float64) int64 {
 	if h.probing && tokens(h.cell) <= 0 {
 		live = max(1, live)
 	}
-	return max(live, min(h.cell.Max.Load(), live+max(0, h.missing(seconds))))
+	return max(live, min(h.most(), live+max(0, h.missing(seconds))))
 }
 
 // idle says that nothing is wanted: nobody waits, and the tokens last.
@@ -163,16 +158,22 @@ func (h *hunt) idle(seconds float64) bool {
 	return h.live == 0 && h.missing(seconds) <= 0 && !(h.probing && tokens(h.cell) <= 0)
 }
 
+// most is the budget of the window.
+func (h *hunt) most() int64 { return limitOf(h.cell, h.budget.Period) }
+
 func (h *hunt) poolHorizon() float64 {
-	if h.budget.Period > window.Minute {
-		return longPoolHorizon
+	if h.budget.Period.Seconds() > 60 {
+		return h.horizon(longPoolHorizon)
 	}
-	return poolHorizon
+	return h.horizon(poolHorizon)
 }
 
-func (h *hunt) peerHorizon() float64 {
-	start, end := h.budget.Period.At(h.budget.Start)
-	return min(peerHorizon, float64(end-start)/4)
+func (h *hunt) peerHorizon() float64 { return h.horizon(peerHorizon) }
+
+// horizon is at most a quarter of the window: what is not spent of it is lost.
+func (h *hunt) horizon(seconds float64) float64 {
+	w, _ := h.budget.Window()
+	return min(seconds, float64(w.Until-w.From)/float64(4*second))
 }
 
 // advance does what is next to be done about a cell. The shard is locked.
@@ -205,7 +206,8 @@ func (s *shard) advance(now Instant, h *hunt) {
 // mintLate tries again to have this node's share, for those who wait, and
 // reports whether it is known.
 func (s *shard) mintLate(now Instant, h *hunt) bool {
-	if _, _, gone := s.core.division(h.budget.Start, h.limit); gone {
+	w, _ := h.budget.Window()
+	if _, _, gone := s.core.division(h.budget.Period, w.From, h.limit); gone {
 		for _, tk := range h.waiters {
 			if !tk.done {
 				tk.gone = true
@@ -230,13 +232,13 @@ func (s *shard) used(h *hunt) bool {
 	for i := range h.peers {
 		others += h.peers[i].spent
 	}
-	own := s.spent(h.cell)
-	return own+max(others, int64(h.cell.Extra.Load())) >= h.cell.Max.Load() && tokens(h.cell) <= 0 && h.reserved == 0
+	all := before(h.cell, h.budget.Period) + s.spent(h.budget, h.cell) + max(others, int64(h.cell.Extra.Load()))
+	return all >= h.most() && tokens(h.cell) <= 0 && h.reserved == 0
 }
 
 // setLow has the next look at the cell when its tokens are nearly out.
 func (h *hunt) setLow() {
-	if h.cell.Max.Load() <= smallBudget || has(h.cell, closed) {
+	if h.most() <= smallBudget || has(h.cell, closed) {
 		h.cell.Low.Store(0)
 		return
 	}
@@ -252,13 +254,19 @@ func (s *shard) preparePeers(h *hunt) {
 	if h.peers != nil {
 		return
 	}
+	h.peers = []prey{}
+	if h.budget.Period.IsLocal() {
+		h.pool = poolNone
+		return
+	}
+	w, _ := h.budget.Window()
 	v := s.core.view.Load()
-	d := v.rosters.Of(h.budget.Start)
-	if !s.core.fresh(v.stamp, h.budget.Start) {
+	fresh := s.core.fresh(v.stamp, w.From)
+	d := v.rosters.Of(w.From)
+	if !fresh {
 		d = v.rosters.Last()
 	}
-	most := h.cell.Max.Load()
-	h.peers = []prey{}
+	most := h.most()
 	add := func(m ledger.Member) {
 		same := func(p prey) bool { return p.node == m.Node }
 		if m.Node == v.member.Node || slices.ContainsFunc(h.peers, same) {
@@ -272,7 +280,7 @@ func (s *shard) preparePeers(h *hunt) {
 	for _, m := range v.rosters.Last().Members {
 		add(m)
 	}
-	if h.pool == poolUnknown && s.core.fresh(v.stamp, h.budget.Start) && d.Pool(h.budget.Period, most) <= 0 {
+	if h.pool == poolUnknown && fresh && d.Pool(h.budget.Period, most) <= 0 {
 		h.pool = poolNone
 	}
 }

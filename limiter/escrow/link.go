@@ -121,6 +121,7 @@ func (c *Core) readyLink(mono int64, now Instant, l *link) *Request {
 func (h *hunt) take(now Instant) (Take, bool) {
 	h.shard.mu.Lock()
 	defer h.shard.mu.Unlock()
+	now = h.shard.at(now)
 	h.measure(now, h.shard)
 	t := Take{Budget: h.budget, Limit: h.limit, Want: h.want(h.peerHorizon()), Waiting: int64(h.live), Rate: h.rate}
 	if t.Want <= 0 {
@@ -182,8 +183,9 @@ func (h *hunt) credit(now Instant, node string, t *Take, g *Give) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h.asking = ""
+	now = s.at(now)
 	if h.budget == t.Budget {
-		credit(h.cell, t.Budget.Start, max(0, g.Granted))
+		credit(h.cell, t.Budget, max(0, g.Granted), 0)
 		if p := h.prey(node); p != nil {
 			p.spent, p.left = max(p.spent, g.Spent), g.Left
 			switch {
@@ -206,7 +208,7 @@ func (h *hunt) unreachable(now Instant, node string) {
 	if p := h.prey(node); p != nil {
 		p.asked = true
 	}
-	h.shard.advance(now, h)
+	h.shard.advance(h.shard.at(now), h)
 }
 
 func (h *hunt) prey(node string) *prey {

@@ -45,7 +45,9 @@ func (c *Core) readyBatch(mono int64, now Instant) *ledger.Batch {
 		return nil
 	}
 	b := &ledger.Batch{Member: v.member, Session: l.session}
-	for _, h := range c.box.takePool(maxAsks) {
+	b.Asks = c.box.takeReturns(maxAsks / 2)
+	l.hunts = make([]*hunt, len(b.Asks))
+	for _, h := range c.box.takePool(maxAsks - len(b.Asks)) {
 		if a, ok := h.ask(now); ok {
 			b.Asks = append(b.Asks, a)
 			l.hunts = append(l.hunts, h)
@@ -93,7 +95,7 @@ func (h *hunt) ask(now Instant) (ledger.Ask, bool) {
 	s := h.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h.measure(now, s)
+	h.measure(s.at(now), s)
 	a := ledger.Ask{Budget: h.budget, Limit: h.limit, Want: h.want(h.poolHorizon()), Waiting: int64(h.live)}
 	if a.Want <= 0 || h.pool != poolAsked {
 		if h.pool == poolAsked {
@@ -197,7 +199,9 @@ func (c *Core) answered(now Instant, a *ledger.Answer) {
 		if i < len(a.Grants) {
 			g = a.Grants[i]
 		}
-		hunts[i].granted(now, &asks[i], &g)
+		if hunts[i] != nil {
+			hunts[i].granted(now, &asks[i], &g)
+		}
 	}
 	c.kick()
 }
@@ -207,6 +211,9 @@ func (c *Core) dropBatch(now Instant) {
 	hunts := c.log.hunts
 	c.log.out, c.log.hunts = nil, nil
 	for _, h := range hunts {
+		if h == nil {
+			continue // what was given back is lost
+		}
 		h.shard.mu.Lock()
 		if h.pool == poolAsked {
 			h.pool = poolUnknown
@@ -223,7 +230,8 @@ func (h *hunt) granted(now Instant, a *ledger.Ask, g *ledger.Grant) {
 	if h.budget != a.Budget || h.pool != poolAsked {
 		return // of a window that is over
 	}
-	credit(h.cell, a.Budget.Start, max(0, g.Granted))
+	now = s.at(now)
+	credit(h.cell, a.Budget, max(0, g.Granted), 0)
 	switch {
 	case g.Refused == ledger.Early:
 		h.pool = poolUnknown

@@ -8,11 +8,13 @@ import (
 
 // mailbox is what shards have to say to the log and to other nodes.
 type mailbox struct {
-	mu    sync.Mutex
-	pool  []*hunt            // wait to ask the pool
-	asks  map[string][]*hunt // wait to ask a node
-	fresh []ledger.Budget    // dirty cells of small budgets
-	slow  []ledger.Budget    // and of others, not told yet in this while
+	mu   sync.Mutex
+	pool []*hunt // wait to ask the pool
+	// returns are tokens that nobody has used and the pool may have again.
+	returns []ledger.Ask
+	asks    map[string][]*hunt // wait to ask a node
+	fresh   []ledger.Budget    // dirty cells of small budgets
+	slow    []ledger.Budget    // and of others, not told yet in this while
 	// down says until when nodes are not asked, because they did not answer.
 	down map[string]int64
 }
@@ -20,6 +22,9 @@ type mailbox struct {
 // maxNews bounds the budgets that wait to be told of; of others the nodes hear
 // when they ask.
 const maxNews = 1 << 14
+
+// maxReturns bounds what waits to be given back; the rest is lost.
+const maxReturns = 1 << 12
 
 func (b *mailbox) ask(node string, h *hunt) {
 	b.mu.Lock()
@@ -34,6 +39,22 @@ func (b *mailbox) askPool(h *hunt) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.pool = append(b.pool, h)
+}
+
+// giveBack takes note of tokens that the pool is to have again, if there is room.
+func (b *mailbox) giveBack(a ledger.Ask) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.returns) < maxReturns {
+		b.returns = append(b.returns, a)
+	}
+}
+
+// takeReturns gives at most n of them.
+func (b *mailbox) takeReturns(n int) []ledger.Ask {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return cut(&b.returns, n)
 }
 
 // takePool gives at most n of those who wait for the pool.

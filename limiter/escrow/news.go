@@ -5,7 +5,6 @@ import (
 
 	"github.com/sluicegate/sluice/limiter/cells"
 	"github.com/sluicegate/sluice/limiter/ledger"
-	"github.com/sluicegate/sluice/limiter/window"
 )
 
 // News makes RateLimit-Remaining right on every node, and tells the others that
@@ -19,10 +18,10 @@ func (s *shard) spread(now Instant, cl *cells.Cell, b ledger.Budget) {
 		return
 	}
 	set(cl, dirty)
-	if len(s.core.view.Load().rosters.Last().Members) < 2 {
+	if b.Period.IsLocal() || len(s.core.view.Load().rosters.Last().Members) < 2 {
 		return // and it stays dirty, which spares the next requests this way
 	}
-	small := cl.Max.Load() <= smallBudget
+	small := limitOf(cl, b.Period) <= smallBudget
 	if !s.core.box.news(b, small) {
 		unset(cl, dirty) // the next request tries again
 	}
@@ -57,39 +56,45 @@ func (c *Core) gatherNews(mono int64) {
 func (s *shard) newsOf(b ledger.Budget) (News, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cl := s.core.table.Find(cells.Key(b.Key), b.Period)
-	if cl == nil || int64(cl.Start.Load()) != b.Start {
+	cl := s.core.table.Find(keyOf(b), b.Period)
+	if cl == nil || cl.Start.Load() != mark(b) {
 		return News{}, false
 	}
 	unset(cl, dirty) // first: what is spent from here on is news again
-	spent := min(max(0, s.spent(cl)), math.MaxUint32)
+	spent := min(max(0, s.spent(b, cl)), math.MaxUint32)
 	more := spent - int64(cl.Told.Load())
 	cl.Told.Store(uint32(spent))
-	limit := ledger.Limit{Version: uint64(cl.Version.Load()), Max: cl.Max.Load()}
+	limit := ledger.Limit{Version: uint64(cl.Version.Load()), Max: limitOf(cl, b.Period)}
 	return News{Budget: b, Limit: limit, More: more}, more > 0
 }
 
 // hear takes note of what another node has spent.
 func (c *Core) hear(now Instant, n *News) {
 	b := n.Budget
-	if b.Period >= window.Periods || n.More <= 0 || n.Limit.Max <= 0 || n.Limit.Max > ledger.MaxTokens || n.Limit.Version == 0 {
-		return
-	}
-	start, end := b.Period.At(b.Start)
-	if start != b.Start || now.Lo >= end*second || now.Hi < start*second {
+	w, ok := foreign(b, n.Limit)
+	if !ok || n.More <= 0 {
 		return
 	}
 	s := c.shardOf(b.Key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cl := s.cell(now, b, n.Limit)
+	now = s.at(now)
+	var cl *cells.Cell
+	switch {
+	case now.Hi < w.From:
+		return
+	case b.Period.IsSliding():
+		cl = s.heardSlice(now, b, n)
+	case now.Lo < w.Until:
+		cl = s.cell(now, b, n.Limit)
+	}
 	if cl == nil {
 		return
 	}
 	cl.Extra.Store(uint32(min(int64(cl.Extra.Load())+n.More, math.MaxUint32)))
-	if h := s.hunts[cl]; h != nil {
+	if h := s.hunts[placeOf(b)]; h != nil {
 		s.advance(now, h)
-	} else if tokens(cl) <= 0 && s.spent(cl)+int64(cl.Extra.Load()) >= cl.Max.Load() {
+	} else if tokens(cl) <= 0 && before(cl, b.Period)+s.spent(b, cl)+int64(cl.Extra.Load()) >= limitOf(cl, b.Period) {
 		set(cl, closed)
 	}
 }

@@ -68,11 +68,16 @@ func (o *oracle) knows(k ledger.Key, limit string) { o.limitOf[k] = limit }
 // allowed is the largest budget of the versions that were in use since a window
 // began.
 func (o *oracle) allowed(b ledger.Budget) int64 {
-	since := b.Start*second - 2*second
+	w, _ := b.Window()
+	since := w.From - int64(b.Period.Slices())*(w.Until-w.From) - 2*second
 	most := int64(0)
 	for _, u := range o.versions[o.limitOf[b.Key]] {
 		if len(u.users) > 0 || u.until >= since {
-			most = max(most, u.lim.Max[b.Period])
+			for _, r := range u.lim.Rates {
+				if r.Period == b.Period {
+					most = max(most, r.Max)
+				}
+			}
 		}
 	}
 	return most
@@ -81,17 +86,34 @@ func (o *oracle) allowed(b ledger.Budget) int64 {
 // admitted counts one spent token: by its label, and by the time.
 func (o *oracle) admitted(n *simNode, b ledger.Budget) {
 	most := o.allowed(b)
+	if b.Period.IsLocal() {
+		b.Key.Hi += uint64(n.number<<32 + n.tables) // each node's own, as long as it has its cells
+	}
 	o.by[who{b, n.id}]++
-	if o.labels[b]++; o.labels[b] > most {
-		o.fail("strict: %d admissions of %d at %d on %s in %v %v", o.labels[b], most, o.w.now, n.id, b.Period, b)
+	o.labels[b]++
+	if all := o.around(b); all > most {
+		o.fail("strict: %d admissions of %d at %d on %s in %v %v", all, most, o.w.now, n.id, b.Period, b)
 	}
 	if o.w.f.liar > 0 {
 		return
 	}
-	start, _ := b.Period.At(o.w.now / second)
-	if start != b.Start {
+	if start := b.Period.At(o.w.now).Start; start != b.Start {
 		o.fail("time: %s admits at %d in the window of %d %v", n.id, o.w.now, b.Start, b.Period)
 	}
+}
+
+// around is what was admitted in a window; of sliding ones, the most that was in
+// any that b's slice is part of.
+func (o *oracle) around(b ledger.Budget) (most int64) {
+	n := b.Period.Slices()
+	for first := b.Start - n; first <= b.Start; first++ {
+		all := int64(0)
+		for i := first; i <= first+n; i++ {
+			all += o.labels[ledger.Budget{Key: b.Key, Period: b.Period, Start: i}]
+		}
+		most = max(most, all)
+	}
+	return most
 }
 
 // total is what was admitted in a window.
@@ -116,7 +138,7 @@ func (m mutants) replied(n *simNode, req *Request, r *Reply) {
 	if m.twice {
 		n.core.mu.Lock()
 		l := n.core.links[req.To]
-		if l.out != nil && l.out.Seq == r.Seq {
+		if l != nil && l.out != nil && l.out.Seq == r.Seq {
 			n.saved[r.Seq] = &link{out: l.out, hunts: l.hunts}
 		} else if old := n.saved[r.Seq]; old != nil && old.out.To == req.To {
 			now, _ := n.core.Clock.At(n.mono())

@@ -19,12 +19,15 @@ func overflowKey(b ledger.Budget) cells.Key {
 // overflow returns the shared cell in a budget's window, or nil if there is no
 // room even for that, or its window is another already.
 func (s *shard) overflow(now Instant, b ledger.Budget) *cells.Cell {
+	if b.Period.IsSliding() {
+		return nil // it would have to count slices, for which there is no room
+	}
 	cl := s.core.table.Insert(overflowKey(b), b.Period, s.over(now))
-	if cl == nil || int64(cl.Start.Load()) > b.Start {
+	if cl == nil || cl.Start.Load() > mark(b) {
 		return nil
 	}
-	if int64(cl.Start.Load()) < b.Start {
-		cl.Enter(uint32(b.Start), 0)
+	if cl.Start.Load() < mark(b) {
+		cl.Enter(mark(b), 0)
 	}
 	return cl
 }
@@ -35,7 +38,11 @@ func (s *shard) overflowLeft(now Instant, b ledger.Budget, l ledger.Limit) int64
 	if cl == nil {
 		return 0
 	}
-	d, known, _ := s.core.division(b.Start, l)
+	if b.Period.IsLocal() {
+		return l.Max - tokens(cl)
+	}
+	w, _ := b.Window()
+	d, known, _ := s.core.division(b.Period, w.From, l)
 	if _, ok := s.core.view.Load().heir(d); !known || !ok {
 		return 0
 	}
@@ -47,13 +54,13 @@ func (s *shard) takeOverflow(now Instant, b ledger.Budget, l ledger.Limit) bool 
 	if s.overflowLeft(now, b, l) <= 0 {
 		return false
 	}
-	_, ok := s.overflow(now, b).Add(uint32(b.Start), 1)
+	_, ok := s.overflow(now, b).Add(mark(b), 1)
 	return ok
 }
 
 func (s *shard) giveOverflow(now Instant, b ledger.Budget) {
 	if cl := s.overflow(now, b); cl != nil {
-		cl.Add(uint32(b.Start), -1)
+		cl.Add(mark(b), -1)
 	}
 }
 
@@ -61,7 +68,7 @@ func (s *shard) giveOverflow(now Instant, b ledger.Budget) {
 // there was no room for one.
 func (s *shard) overspent(b ledger.Budget) int64 {
 	cl := s.core.table.Find(overflowKey(b), b.Period)
-	if cl == nil || int64(cl.Start.Load()) != b.Start {
+	if cl == nil || cl.Start.Load() != mark(b) {
 		return 0
 	}
 	return tokens(cl)

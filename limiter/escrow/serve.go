@@ -56,42 +56,51 @@ func (c *Core) Serve(mono int64, r *Request) *Reply {
 // before the reply exists.
 func (c *Core) give(now Instant, t *Take) Give {
 	b := t.Budget
-	if b.Period >= window.Periods || t.Want <= 0 || t.Limit.Version == 0 || t.Limit.Max <= 0 || t.Limit.Max > ledger.MaxTokens {
+	w, ok := foreign(b, t.Limit)
+	if !ok || t.Want <= 0 {
 		return Give{}
-	}
-	start, end := b.Period.At(b.Start)
-	switch {
-	case start != b.Start, now.Lo >= end*second:
-		return Give{}
-	case now.Hi < start*second:
-		return Give{Pending: true} // its clock is ahead of ours
 	}
 	s := c.shardOf(b.Key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now = s.at(now)
+	switch {
+	case now.Lo >= w.Until:
+		return Give{}
+	case now.Hi < w.From:
+		return Give{Pending: true} // its clock is ahead of ours
+	}
 	cl := s.cell(now, b, t.Limit)
 	if cl == nil {
 		return Give{}
 	}
 	g := Give{Pending: !has(cl, minted)}
 	for have := tokens(cl); have > 0 && g.Granted == 0; have = tokens(cl) {
-		if n := s.portion(now, cl, b, t, have); remove(cl, b.Start, n) {
+		if n := s.portion(now, cl, b, t, have); remove(cl, b, n) {
 			g.Granted = n
 		} // else requests were faster
 	}
-	g.Left, g.Spent = max(0, tokens(cl)), s.spent(cl)
+	g.Left, g.Spent = max(0, tokens(cl)), s.spent(b, cl)
 	return g
+}
+
+// foreign says when the window is that another node speaks of, and whether it
+// can be meant.
+func foreign(b ledger.Budget, l ledger.Limit) (window.Window, bool) {
+	w, ok := b.Window()
+	return w, ok && !b.Period.IsLocal() && l.Version > 0 && l.Max > 0 && l.Max <= MaxTokens(b.Period)
 }
 
 // portion is how much of the tokens here another node gets: as its demand is to
 // this node's.
 func (s *shard) portion(now Instant, cl *cells.Cell, b ledger.Budget, t *Take, have int64) int64 {
 	mine := 0.0
-	if h := s.hunts[cl]; h != nil && now.Lo-h.rateAt < second {
+	if h := s.hunts[placeOf(b)]; h != nil && now.Lo-h.rateAt < second {
 		mine = h.rate
 	} else {
-		passed := max(rateSlot, now.Lo-b.Start*second)
-		mine = float64(s.spent(cl)) * float64(second) / float64(passed)
+		w, _ := b.Window()
+		passed := max(rateSlot, now.Lo-w.From)
+		mine = float64(s.spent(b, cl)) * float64(second) / float64(passed)
 	}
 	part := have
 	if mine > 0 && have > t.Waiting {
@@ -101,15 +110,15 @@ func (s *shard) portion(now Instant, cl *cells.Cell, b ledger.Budget, t *Take, h
 }
 
 // remove takes n tokens from a cell that may lose some to requests meanwhile.
-func remove(cl *cells.Cell, start, n int64) bool {
-	left, ok := cl.Add(uint32(start), -n)
+func remove(cl *cells.Cell, b ledger.Budget, n int64) bool {
+	left, ok := cl.Add(mark(b), -n)
 	switch {
 	case !ok:
 		return false
 	case left < 0: // somebody was faster
-		cl.Add(uint32(start), n)
+		cl.Add(mark(b), n)
 		return false
 	}
-	cl.Credited.Add(-n)
+	addCredited(cl, b.Period, -n, 0)
 	return true
 }

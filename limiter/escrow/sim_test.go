@@ -73,6 +73,8 @@ type world struct {
 type simNode struct {
 	w        *world
 	id       string
+	number   int
+	tables   int // that it has begun with nothing in it
 	up       bool
 	core     *Core
 	table    *cells.Table
@@ -93,7 +95,7 @@ func newWorld(seed uint64, start time.Time, nodes int, f faults, limits []*Limit
 	w := &world{rnd: rand.New(rand.NewPCG(seed, 1)), f: f, now: start.UnixMicro(), ledger: ledger.New(), think: 2 * millisecond}
 	w.oracle = newOracle(w)
 	for i := range nodes {
-		n := &simNode{w: w, id: fmt.Sprintf("n%d", i+1), offset: w.rnd.Int64N(1e12), rosters: &ledger.Rosters{}}
+		n := &simNode{w: w, id: fmt.Sprintf("n%d", i+1), number: i, offset: w.rnd.Int64N(1e12), rosters: &ledger.Rosters{}}
 		if f.drift > 0 {
 			n.drift = w.rnd.Int64N(2*f.drift) - f.drift
 		}
@@ -226,6 +228,7 @@ func (n *simNode) start(keep bool) {
 	n.up = true
 	if n.table == nil || !keep {
 		n.table = cells.InMemory(1 << 16)
+		n.tables++
 	}
 	from := Heritage{Incarnation: n.w.rnd.Uint64()}
 	if n.core != nil && (keep || n.w.mutants.sameIncarnation) {
@@ -368,7 +371,7 @@ func (n *simNode) try(lim *Limit, key string, since int64, done func(Decision)) 
 	tk := n.core.Take(n.mono(), lim, key, &d)
 	switch {
 	case d.Hold > 0:
-		w.after(d.Hold, func() { n.try(lim, key, since, done) })
+		w.after(d.Hold, func() { n.try(n.newest(lim), key, since, done) })
 		return
 	case tk == nil:
 		if d.Admitted {
@@ -402,14 +405,14 @@ func (n *simNode) try(lim *Limit, key string, since int64, done func(Decision)) 
 	w.after(200, poll)
 }
 
-var errDown = fmt.Errorf("node is down")
-
-// periodsOf lists a limit's periods.
-func periodsOf(l *Limit) (ps []window.Period) {
-	for p := range l.Max {
-		if l.Max[p] > 0 {
-			ps = append(ps, window.Period(p))
+// newest is the version of a limit that the node enforces now.
+func (n *simNode) newest(lim *Limit) *Limit {
+	for _, l := range n.limits {
+		if l.ID == lim.ID {
+			return l
 		}
 	}
-	return ps
+	return lim
 }
+
+var errDown = fmt.Errorf("node is down")

@@ -6,11 +6,21 @@ import (
 	"github.com/sluicegate/sluice/limiter/window"
 )
 
-// Take spends one token of every period of lim for key, or none, at a moment of
+// claim is what a request needs of one rate.
+type claim struct {
+	budget ledger.Budget
+	at     window.Window
+	cell   *cells.Cell // nil if there is no room for the key
+}
+
+// claims are those of all rates of a limit, in their order.
+type claims [MaxRates]claim
+
+// Take spends one token of every rate of lim for key, or none, at a moment of
 // the own clock. If tokens have to come from elsewhere it returns a ticket to
 // wait on; otherwise d is the decision.
 //
-// A limit of one period for which this node holds tokens, or is known to be used
+// A limit of one rate for which this node holds tokens, or is known to be used
 // up, costs no lock, and no allocation.
 func (c *Core) Take(mono int64, lim *Limit, key string, d *Decision) *Ticket {
 	now, ok := c.Clock.At(mono)
@@ -19,41 +29,42 @@ func (c *Core) Take(mono int64, lim *Limit, key string, d *Decision) *Ticket {
 		return nil
 	}
 	k := c.key(lim, key)
-	if lim.only >= 0 && lim.hash != (ledger.Key{}) && c.takeOne(now, lim, k, lim.only, d) {
+	if len(lim.Rates) == 1 && lim.hash != (ledger.Key{}) && c.takeOne(now, lim, k, d) {
 		return nil
 	}
 	s := c.shardOf(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.take(now, lim, k, d)
+	return s.take(s.at(now), lim, k, d)
 }
 
 // takeOne decides without a lock, if it can.
-func (c *Core) takeOne(now Instant, lim *Limit, k ledger.Key, p int, d *Decision) bool {
-	period := window.Period(p)
-	start, end := c.window(period, now.Lo)
-	if now.Hi >= end*second {
+func (c *Core) takeOne(now Instant, lim *Limit, k ledger.Key, d *Decision) bool {
+	p := lim.Rates[0].Period
+	w := c.window(p, now.Lo)
+	if now.Hi >= w.Until {
 		return false
 	}
-	cl := c.table.Find(cells.Key(k), period)
+	b := ledger.Budget{Key: k, Period: p, Start: w.Start}
+	at, m := keyOf(b), mark(b)
+	cl := c.table.Find(at, p)
 	if cl == nil || cl.Version.Load() != uint32(lim.Version) {
 		return false
 	}
-	left, ok := cl.TakeFor(cells.Key(k), period, uint32(start))
+	left, ok := cl.TakeFor(at, p, m)
 	switch {
 	case ok:
-	case cl.Of(cells.Key(k), period) && int64(cl.Start.Load()) == start && has(cl, closed) && cl.Of(cells.Key(k), period):
-		d.Refused, d.Reset[p] = period, reset(now, end)
+	case !p.IsSliding() && cl.Of(at, p) && cl.Start.Load() == m && has(cl, closed) && cl.Of(at, p):
+		d.Reset[0] = reset(now, w)
 		return true
 	default:
 		return false
 	}
-	b := ledger.Budget{Key: k, Period: period, Start: start}
 	d.Admitted = true
-	d.Remaining[p], d.Reset[p] = remaining(cl, left), reset(now, end)
+	d.Remaining[0], d.Reset[0] = remaining(cl, p, left), resetAfter(now, p, w)
 	c.admitted(b)
 	if !has(cl, dirty) || left < int64(cl.Low.Load()) {
-		c.tookLast(now, cl, b, lim.one(p))
+		c.tookLast(now, cl, b, lim.one(0))
 	}
 	return true
 }
@@ -64,8 +75,8 @@ func (c *Core) tookLast(now Instant, cl *cells.Cell, b ledger.Budget, l ledger.L
 	s := c.shardOf(b.Key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if cl.Of(cells.Key(b.Key), b.Period) && int64(cl.Start.Load()) == b.Start {
-		s.took(now, cl, b, l)
+	if cl.Of(keyOf(b), b.Period) && cl.Start.Load() == mark(b) {
+		s.took(s.at(now), cl, b, l)
 	}
 }
 
@@ -80,142 +91,135 @@ func (s *shard) took(now Instant, cl *cells.Cell, b ledger.Budget, l ledger.Limi
 
 // take decides about a request with the shard locked.
 func (s *shard) take(now Instant, lim *Limit, k ledger.Key, d *Decision) *Ticket {
-	var of [window.Periods]*cells.Cell
-	var budgets [window.Periods]ledger.Budget
-	short := window.Period(window.Periods)
-	for p := range lim.Max {
-		if lim.Max[p] <= 0 {
-			continue
-		}
-		period := window.Period(p)
-		start, end := s.core.window(period, now.Lo)
-		d.Reset[p] = reset(now, end)
-		if now.Hi >= end*second {
-			*d = Decision{Hold: max(1, end*second-now.Lo)}
+	var of claims
+	short := -1
+	for i := range lim.Rates {
+		p := lim.Rates[i].Period
+		c := &of[i]
+		c.at = s.core.window(p, now.Lo)
+		if now.Hi >= c.at.Until {
+			*d = Decision{Hold: max(1, c.at.Until-now.Lo)}
 			return nil
 		}
-		budgets[p] = ledger.Budget{Key: k, Period: period, Start: start}
-		of[p] = s.cell(now, budgets[p], lim.one(p))
-		if of[p] == nil && s.ahead(now, budgets[p]) {
+		c.budget = ledger.Budget{Key: k, Period: p, Start: c.at.Start}
+		c.cell = s.cell(now, c.budget, lim.one(i))
+		if c.cell == nil && s.ahead(c.budget) {
 			*d = Decision{Hold: millisecond}
 			return nil
 		}
-		if s.left(now, of[p], budgets[p], lim.one(p)) <= 0 {
-			short = min(short, period)
+		if short < 0 && s.left(now, c, lim.one(i)) <= 0 {
+			short = i
 		}
 	}
-	for short == window.Periods {
-		p := s.takeAll(now, lim, &of, &budgets, d)
-		if p == window.Periods {
+	for short < 0 {
+		if short = s.takeAll(now, lim, &of, d); short < 0 {
 			return nil
 		}
-		short = p
 	}
-	return s.takeShort(now, lim, &of, &budgets, short, d)
+	return s.takeShort(now, lim, &of, short, d)
 }
 
-// takeAll spends a token of each period, or none if somebody was faster: then it
-// returns the period that has none.
-func (s *shard) takeAll(now Instant, lim *Limit, of *[window.Periods]*cells.Cell, budgets *[window.Periods]ledger.Budget, d *Decision) window.Period {
-	for p := range lim.Max {
-		cl := of[p]
-		if lim.Max[p] <= 0 {
-			continue
-		}
-		if cl == nil {
-			if s.takeOverflow(now, budgets[p], lim.one(p)) {
+// takeAll spends a token of each rate and returns -1, or none if somebody was
+// faster: then it returns the rate that has none.
+func (s *shard) takeAll(now Instant, lim *Limit, of *claims, d *Decision) int {
+	for i := range lim.Rates {
+		c := &of[i]
+		if c.cell == nil {
+			if s.takeOverflow(now, c.budget, lim.one(i)) {
 				continue
 			}
-		} else if left, ok := cl.Take(uint32(budgets[p].Start)); ok {
-			d.Remaining[p] = remaining(cl, left)
+		} else if left, ok := c.cell.Take(mark(c.budget)); ok {
+			d.Remaining[i] = remaining(c.cell, c.budget.Period, left)
 			continue
 		}
-		for q := range p { // put back
-			switch {
-			case lim.Max[q] <= 0:
-			case of[q] == nil:
-				s.giveOverflow(now, budgets[q])
-			default:
-				of[q].Add(uint32(budgets[q].Start), 1)
-			}
+		for q := range i {
+			s.putBack(now, &of[q])
 		}
-		d.Remaining = [window.Periods]int64{}
-		return window.Period(p)
+		d.Remaining = [MaxRates]int64{}
+		return i
 	}
 	d.Admitted = true
-	for p, cl := range of {
-		if lim.Max[p] > 0 {
-			s.core.admitted(budgets[p])
-		}
-		if cl != nil {
-			d.Degraded = d.Degraded || has(cl, degraded)
-			s.took(now, cl, budgets[p], lim.one(p))
+	for i := range lim.Rates {
+		c := &of[i]
+		d.Reset[i] = resetAfter(now, c.budget.Period, c.at)
+		s.core.admitted(c.budget)
+		if c.cell != nil {
+			d.Degraded = d.Degraded || has(c.cell, degraded)
+			s.took(now, c.cell, c.budget, lim.one(i))
 		}
 	}
-	return window.Periods
+	return -1
 }
 
-// takeShort is for a request for which some period has no token here: it is
+// putBack returns a token that was taken, and not spent.
+func (s *shard) putBack(now Instant, c *claim) {
+	if c.cell == nil {
+		s.giveOverflow(now, c.budget)
+	} else {
+		c.cell.Add(mark(c.budget), 1)
+	}
+}
+
+// takeShort is for a request for which some rate has no token here: it is
 // refused at once, or waits.
-func (s *shard) takeShort(now Instant, lim *Limit, of *[window.Periods]*cells.Cell, budgets *[window.Periods]ledger.Budget, short window.Period, d *Decision) *Ticket {
-	for p := range lim.Max {
-		cl := of[p]
-		if lim.Max[p] <= 0 {
-			continue
-		}
+func (s *shard) takeShort(now Instant, lim *Limit, of *claims, short int, d *Decision) *Ticket {
+	for i := range lim.Rates {
+		c := &of[i]
 		refuse := false
-		if cl == nil {
-			refuse = s.left(now, nil, budgets[p], lim.one(p)) <= 0
-		} else if tokens(cl) <= 0 {
-			if h := s.hunts[cl]; h != nil {
+		if c.cell == nil {
+			refuse = s.left(now, c, lim.one(i)) <= 0
+		} else if tokens(c.cell) <= 0 {
+			if h := s.hunts[placeOf(c.budget)]; h != nil {
 				refuse = h.denied(now)
 			}
-			refuse = refuse || has(cl, closed)
-			if _, _, gone := s.core.division(budgets[p].Start, lim.one(p)); gone && !has(cl, minted) {
+			refuse = refuse || has(c.cell, closed)
+			if _, _, gone := s.core.division(c.budget.Period, c.at.From, lim.one(i)); gone && !has(c.cell, minted) {
 				d.Err = ErrNoQuorum
 				refuse = true
 			}
 		}
 		if refuse {
-			s.refused(lim, of, window.Period(p), d)
+			s.refused(now, lim, of, i, d)
 			return nil
 		}
 	}
-	tk := s.wait(now, lim, of, budgets)
+	tk := s.wait(now, lim, of)
 	if tk == nil {
-		s.refused(lim, of, short, d)
+		s.refused(now, lim, of, short, d)
 	}
 	return tk
 }
 
 // left is how many tokens there are for a request, of its key's cell or else of
 // what keys without one share.
-func (s *shard) left(now Instant, cl *cells.Cell, b ledger.Budget, l ledger.Limit) int64 {
-	if cl != nil {
-		return tokens(cl)
+func (s *shard) left(now Instant, c *claim, l ledger.Limit) int64 {
+	if c.cell != nil {
+		return tokens(c.cell)
 	}
-	return s.overflowLeft(now, b, l)
+	return s.overflowLeft(now, c.budget, l)
 }
 
-// refused fills in a refusal.
-func (s *shard) refused(lim *Limit, of *[window.Periods]*cells.Cell, p window.Period, d *Decision) {
-	d.Refused = p
-	for q, cl := range of {
-		if cl != nil {
-			d.Remaining[q] = remaining(cl, max(0, tokens(cl)))
+// refused fills in a refusal for want of rate short.
+func (s *shard) refused(now Instant, lim *Limit, of *claims, short int, d *Decision) {
+	d.Refused = short
+	for i := range lim.Rates {
+		c := &of[i]
+		if c.cell != nil {
+			d.Remaining[i] = remaining(c.cell, c.budget.Period, max(0, tokens(c.cell)))
 		}
+		d.Reset[i] = s.resetRefused(now, c.budget, c.at)
 	}
-	d.Remaining[p] = 0
+	d.Remaining[short] = 0
 }
 
 // ahead says whether a cell is in a later window than asked for: another node's
 // clock was a little ahead.
-func (s *shard) ahead(now Instant, b ledger.Budget) bool {
-	cl := s.core.table.Find(cells.Key(b.Key), b.Period)
-	return cl != nil && int64(cl.Start.Load()) > b.Start
+func (s *shard) ahead(b ledger.Budget) bool {
+	cl := s.core.table.Find(keyOf(b), b.Period)
+	return cl != nil && cl.Start.Load() > mark(b)
 }
 
 // reset is the time to a window's end in whole seconds, at least 1.
-func reset(now Instant, end int64) int64 {
-	return max(1, (end*second-now.Lo+second-1)/second)
-}
+func reset(now Instant, w window.Window) int64 { return wholeSeconds(w.Until - now.Lo) }
+
+func wholeSeconds(us int64) int64 { return max(1, (us+second-1)/second) }

@@ -32,18 +32,19 @@ func (c *Core) Busy() bool { return c.waiting.Load() > 0 || c.probing.Load() }
 func (s *shard) tick(now Instant) (probing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now = s.at(now)
 	kept := s.list[:0]
 	for _, h := range s.list {
-		_, end := h.budget.Period.At(h.budget.Start)
+		w, _ := h.budget.Window()
 		switch {
-		case h.live > 0 && now.Lo >= end*second:
+		case h.live > 0 && now.Lo >= w.Until:
 			s.nextWindow(now, h)
 		case h.live > 0 || h.probing:
 			s.advance(now, h)
 		case h.denyUntil > 0 && h.refused > h.denyUntil-softDenial && now.Lo >= h.denyUntil:
 			s.probe(now, h)
-		case h.held == 0 && h.asking == "" && h.pool != poolAsked && (now.Lo-h.used > idleHunt || now.Lo >= end*second):
-			delete(s.hunts, h.cell)
+		case h.held == 0 && h.asking == "" && h.pool != poolAsked && (now.Lo-h.used > idleHunt || now.Lo >= w.Until):
+			delete(s.hunts, placeOf(h.budget))
 			continue
 		}
 		probing = probing || h.probing
@@ -57,8 +58,10 @@ func (s *shard) tick(now Instant) (probing bool) {
 // nextWindow moves those who wait to the window that has begun meanwhile.
 func (s *shard) nextWindow(now Instant, h *hunt) {
 	b := h.budget
-	b.Start, _ = b.Period.At(now.Lo / second)
-	if s.cell(now, b, h.limit) == h.cell {
+	b.Start = b.Period.At(now.Lo).Start
+	if s.cell(now, b, h.limit) != nil {
 		s.advance(now, h)
+	} else if b.Period.IsSliding() {
+		s.refuseAll(now, h) // there is no room for its cell
 	}
 }

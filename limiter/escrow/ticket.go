@@ -3,9 +3,7 @@ package escrow
 import (
 	"slices"
 
-	"github.com/sluicegate/sluice/limiter/cells"
 	"github.com/sluicegate/sluice/limiter/ledger"
-	"github.com/sluicegate/sluice/limiter/window"
 )
 
 const (
@@ -25,61 +23,65 @@ type Ticket struct {
 	shard    *shard
 	since    int64
 	lim      *Limit
-	needs    [window.Periods]need
+	needs    []need // one for each rate
 	missing  int
 	done     bool
 	admitted bool
-	refused  window.Period
+	refused  int
 	gone     bool // no quorum
 }
 
-// need is what a ticket needs of one period.
+// need is what a ticket needs of one rate.
 type need struct {
-	wanted bool
 	got    bool
 	hunt   *hunt         // nil for a key without a cell
 	budget ledger.Budget // that a token was taken from
 }
 
 // wait makes a ticket for a request, or returns nil when too many are waiting.
-func (s *shard) wait(now Instant, lim *Limit, of *[window.Periods]*cells.Cell, budgets *[window.Periods]ledger.Budget) *Ticket {
+func (s *shard) wait(now Instant, lim *Limit, of *claims) *Ticket {
 	if s.core.waiting.Load() >= maxWaitersNode {
 		return nil
 	}
-	tk := &Ticket{Done: make(chan struct{}), shard: s, since: now.Lo, lim: lim}
-	for p := range lim.Max {
-		if lim.Max[p] <= 0 {
+	tk := &Ticket{Done: make(chan struct{}), shard: s, since: now.Lo, lim: lim, needs: make([]need, len(lim.Rates)), missing: len(lim.Rates)}
+	for i := range lim.Rates {
+		c := &of[i]
+		tk.needs[i].budget = c.budget
+		if c.cell == nil {
 			continue
 		}
-		if cl := of[p]; cl != nil {
-			h := s.hunt(now, cl, budgets[p], lim.one(p))
-			if h.live >= maxWaitersHunt && tokens(cl) <= 0 {
-				return nil
-			}
-			tk.needs[p].hunt = h
+		h := s.hunt(now, c.cell, c.budget, lim.one(i))
+		if h.live >= maxWaitersHunt && tokens(c.cell) <= 0 {
+			return nil
 		}
-		tk.needs[p].wanted = true
-		tk.missing++
+		tk.needs[i].hunt = h
 	}
 	s.core.waiting.Add(1)
-	for p := range tk.needs {
-		n := &tk.needs[p]
-		switch {
-		case !n.wanted:
-		case n.hunt == nil: // there is one: who has none was refused
-			n.got, n.budget = s.takeOverflow(now, budgets[p], lim.one(p)), budgets[p]
+	for i := range tk.needs {
+		if n := &tk.needs[i]; n.hunt == nil { // there is one: who has none was refused
+			n.got = s.takeOverflow(now, n.budget, lim.one(i))
 			tk.missing--
-		default:
+		} else {
 			n.hunt.held++
 			n.hunt.join(tk)
 		}
 	}
-	for p := range tk.needs {
-		if h := tk.needs[p].hunt; h != nil && !tk.needs[p].got && !tk.done {
+	for i := range tk.needs {
+		if h := tk.needs[i].hunt; h != nil && !tk.needs[i].got && !tk.done {
 			s.advance(now, h)
 		}
 	}
 	return tk
+}
+
+// need is what a ticket needs of the hunt.
+func (h *hunt) need(tk *Ticket) *need {
+	for i := range tk.needs {
+		if tk.needs[i].hunt == h {
+			return &tk.needs[i]
+		}
+	}
+	return nil // never: it has joined
 }
 
 // join puts a ticket at the end of those that wait for a token.
@@ -94,7 +96,7 @@ func (h *hunt) join(tk *Ticket) {
 // serveWaiters gives the cell's tokens to the requests that wait, first come
 // first served.
 func (s *shard) serveWaiters(now Instant, h *hunt) {
-	if _, end := h.budget.Period.At(h.budget.Start); now.Hi >= end*second {
+	if w, _ := h.budget.Window(); now.Hi >= w.Until {
 		return // they go on in the next window
 	}
 	for len(h.waiters) > 0 {
@@ -103,14 +105,14 @@ func (s *shard) serveWaiters(now Instant, h *hunt) {
 			h.waiters = h.waiters[1:]
 			continue
 		}
-		if _, ok := h.cell.Take(uint32(h.budget.Start)); !ok {
+		if _, ok := h.cell.Take(mark(h.budget)); !ok {
 			return
 		}
 		h.waiters[0] = nil
 		h.waiters = h.waiters[1:]
 		h.live--
 		h.reserved++
-		n := &tk.needs[h.budget.Period]
+		n := h.need(tk)
 		n.got, n.budget = true, h.budget
 		if tk.missing--; tk.missing == 0 {
 			s.admit(now, tk)
@@ -122,16 +124,25 @@ func (s *shard) serveWaiters(now Instant, h *hunt) {
 // admit spends what a ticket has reserved. If a window is over meanwhile, its
 // token is void, and another is needed.
 func (s *shard) admit(now Instant, tk *Ticket) {
-	for p := range tk.needs {
-		n := &tk.needs[p]
-		if _, end := window.Period(p).At(n.budget.Start); n.wanted && n.hunt != nil && now.Hi >= end*second {
-			if n.hunt.budget.Start == n.budget.Start {
-				n.hunt.reserved--
-			}
-			n.got = false
-			tk.missing++
-			n.hunt.join(tk)
+	for i := range tk.needs {
+		n := &tk.needs[i]
+		if w, _ := n.budget.Window(); now.Hi < w.Until {
+			continue
 		}
+		n.got = false
+		if n.hunt == nil {
+			n.budget.Start = n.budget.Period.At(now.Lo).Start
+			if n.got = s.takeOverflow(now, n.budget, tk.lim.one(i)); !n.got {
+				s.refuse(now, tk, n)
+				return
+			}
+			continue
+		}
+		if n.hunt.budget.Start == n.budget.Start {
+			n.hunt.reserved--
+		}
+		tk.missing++
+		n.hunt.join(tk)
 	}
 	if tk.missing > 0 {
 		return
@@ -139,9 +150,6 @@ func (s *shard) admit(now Instant, tk *Ticket) {
 	tk.admitted = true
 	for p := range tk.needs {
 		n := &tk.needs[p]
-		if !n.wanted {
-			continue
-		}
 		s.core.admitted(n.budget)
 		if h := n.hunt; h != nil && h.budget.Start == n.budget.Start {
 			h.reserved--
@@ -162,26 +170,29 @@ func (s *shard) finish(tk *Ticket) {
 	close(tk.Done)
 }
 
-// refuse ends a ticket because period p has no token, and puts back what it had
-// of the others.
-func (s *shard) refuse(now Instant, tk *Ticket, p window.Period) {
+// refuse ends a ticket because it has no token of a rate, and puts back what it
+// had of the others.
+func (s *shard) refuse(now Instant, tk *Ticket, short *need) {
 	if tk.done {
 		return
 	}
-	tk.refused = p
 	s.finish(tk)
-	for p := range tk.needs {
-		n := &tk.needs[p]
+	for i := range tk.needs {
+		n := &tk.needs[i]
+		if n == short {
+			tk.refused = i
+		}
 		h := n.hunt
 		switch {
-		case !n.wanted:
+		case h == nil:
+			if n.got {
+				s.giveOverflow(now, n.budget)
+			}
 		case !n.got:
 			h.live--
-		case h == nil:
-			s.giveOverflow(now, n.budget)
 		case h.budget.Start == n.budget.Start:
 			// The token first: one that is reserved is not spent.
-			h.cell.Add(uint32(n.budget.Start), 1)
+			h.cell.Add(mark(n.budget), 1)
 			h.reserved--
 			s.serveWaiters(now, h)
 		}
@@ -193,7 +204,7 @@ func (s *shard) refuseAll(now Instant, h *hunt) {
 	waiters := h.waiters
 	h.waiters = nil
 	for _, tk := range waiters {
-		s.refuse(now, tk, h.budget.Period)
+		s.refuse(now, tk, h.need(tk))
 	}
 	h.waiters = nil
 }
@@ -205,6 +216,7 @@ func (c *Core) Settle(mono int64, tk *Ticket, d *Decision) {
 	s := tk.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now = s.at(now)
 	if !tk.done {
 		s.giveUp(now, tk)
 	}
@@ -212,19 +224,20 @@ func (c *Core) Settle(mono int64, tk *Ticket, d *Decision) {
 	if tk.gone {
 		d.Err = ErrNoQuorum
 	}
-	for p := range tk.needs {
-		n := &tk.needs[p]
-		if !n.wanted {
-			continue
-		}
-		start := n.budget.Start
+	for i := range tk.needs {
+		n := &tk.needs[i]
+		b := n.budget
 		if n.hunt != nil {
-			start = n.hunt.budget.Start
-			d.Remaining[p] = remaining(n.hunt.cell, max(0, tokens(n.hunt.cell)))
+			b = n.hunt.budget
+			d.Remaining[i] = remaining(n.hunt.cell, b.Period, max(0, tokens(n.hunt.cell)))
 			d.Degraded = d.Degraded || has(n.hunt.cell, degraded)
 		}
-		_, end := window.Period(p).At(start)
-		d.Reset[p] = reset(now, end)
+		w, _ := b.Window()
+		if d.Admitted {
+			d.Reset[i] = resetAfter(now, b.Period, w)
+		} else {
+			d.Reset[i] = s.resetRefused(now, b, w)
+		}
 	}
 	if !d.Admitted {
 		d.Remaining[d.Refused] = 0
@@ -243,7 +256,7 @@ func (c *Core) Unheard(tk *Ticket) bool {
 	defer s.mu.Unlock()
 	for p := range tk.needs {
 		n := &tk.needs[p]
-		if n.wanted && !n.got && n.hunt != nil && (n.hunt.pool == poolAsked || !has(n.hunt.cell, minted)) {
+		if !n.got && n.hunt != nil && (n.hunt.pool == poolAsked || !has(n.hunt.cell, minted)) {
 			return !tk.done
 		}
 	}
@@ -255,13 +268,13 @@ func (c *Core) Unheard(tk *Ticket) bool {
 func (s *shard) giveUp(now Instant, tk *Ticket) {
 	for p := range tk.needs {
 		n := &tk.needs[p]
-		if !n.wanted || n.got {
+		if n.got {
 			continue
 		}
 		if now.Lo-tk.since >= patience && (n.hunt.pool != poolAsked || s.core.view.Load().leaderless) {
 			n.hunt.denyUntil = now.Lo + softDenial
 		}
-		s.refuse(now, tk, window.Period(p))
+		s.refuse(now, tk, n)
 		return
 	}
 }

@@ -20,30 +20,30 @@ func TestTight(t *testing.T) {
 	uniform := func(w *world, _ int) *simNode { return w.nodes[w.rnd.IntN(len(w.nodes))] }
 	for _, c := range []struct {
 		name   string
-		limit  [window.Periods]int64
+		rate   Rate
 		demand float64 // a second
 		at     func(*world, int) *simNode
 		nodes  int
 		keys   int // above 1: asked by Zipf's law
 	}{
-		{"1/s on one node", [6]int64{window.Second: 1}, 20, one, 3, 1},
-		{"1/s alternating", [6]int64{window.Second: 1}, 20, alternating, 3, 1},
-		{"5/min on one node", [6]int64{window.Minute: 5}, 2, one, 3, 1},
-		{"5/min alternating", [6]int64{window.Minute: 5}, 2, alternating, 3, 1},
-		{"5/min uniform over nine", [6]int64{window.Minute: 5}, 2, uniform, 9, 1},
-		{"5/min, 20,000 keys", [6]int64{window.Minute: 5}, 3000, uniform, 3, 20_000},
-		{"1000/s on one node", [6]int64{window.Second: 1000}, 3000, one, 3, 1},
-		{"1000/s alternating", [6]int64{window.Second: 1000}, 3000, alternating, 3, 1},
-		{"1000/s uniform", [6]int64{window.Second: 1000}, 3000, uniform, 5, 1},
-		{"100000/s on one node", [6]int64{window.Second: 100_000}, 110_000, one, 3, 1},
-		{"100000/s uniform", [6]int64{window.Second: 100_000}, 110_000, uniform, 3, 1},
-		{"6000/min on one node", [6]int64{window.Minute: 6000}, 300, one, 3, 1},
-		{"6000/min uniform", [6]int64{window.Minute: 6000}, 300, uniform, 3, 1},
+		{"1/s on one node", Rate{window.Second, 1}, 20, one, 3, 1},
+		{"1/s alternating", Rate{window.Second, 1}, 20, alternating, 3, 1},
+		{"5/min on one node", Rate{window.Minute, 5}, 2, one, 3, 1},
+		{"5/min alternating", Rate{window.Minute, 5}, 2, alternating, 3, 1},
+		{"5/min uniform over nine", Rate{window.Minute, 5}, 2, uniform, 9, 1},
+		{"5/min, 20,000 keys", Rate{window.Minute, 5}, 3000, uniform, 3, 20_000},
+		{"1000/s on one node", Rate{window.Second, 1000}, 3000, one, 3, 1},
+		{"1000/s alternating", Rate{window.Second, 1000}, 3000, alternating, 3, 1},
+		{"1000/s uniform", Rate{window.Second, 1000}, 3000, uniform, 5, 1},
+		{"100000/s on one node", Rate{window.Second, 100_000}, 110_000, one, 3, 1},
+		{"100000/s uniform", Rate{window.Second, 100_000}, 110_000, uniform, 3, 1},
+		{"6000/min on one node", Rate{window.Minute, 6000}, 300, one, 3, 1},
+		{"6000/min uniform", Rate{window.Minute, 6000}, 300, uniform, 3, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			lim := &Limit{ID: "l", Version: 1, Max: c.limit}
-			p := periodsOf(lim)[0]
+			lim := &Limit{ID: "l", Version: 1, Rates: []Rate{c.rate}}
+			p := c.rate.Period
 			begin := time.Date(2026, 6, 15, 11, 59, 50, 0, time.UTC)
 			w := newWorld(7, begin, c.nodes, faults{}, []*Limit{lim})
 			keys := make([]string, c.keys)
@@ -62,8 +62,7 @@ func TestTight(t *testing.T) {
 				if c.keys > 1 {
 					key = keys[zipf.Uint64()]
 				}
-				start, _ := p.At(w.now / second)
-				asked[key][start]++
+				asked[key][p.At(w.now).Start]++
 				c.at(w, n).take(lim, key, func(Decision) {})
 				w.after(int64(w.rnd.ExpFloat64()*float64(second)/c.demand), next)
 			}
@@ -80,14 +79,14 @@ func TestTight(t *testing.T) {
 			for key, windows := range asked {
 				k := w.nodes[0].core.key(lim, key)
 				for start, n := range windows {
-					_, end := p.At(start)
-					if start <= begin.Unix() || end*second > w.now {
+					at, _ := p.Named(start)
+					if at.From <= begin.UnixMicro() || at.Until > w.now {
 						continue
 					}
-					want := min(c.limit[p], n)
+					want := min(c.rate.Max, n)
 					if got := w.oracle.total(k, p, start); got < want { // more is the oracle's
 						if short++; short < 5 {
-							t.Errorf("%s: %d of %d admitted in the window of %d, asked for %d times", key, got, c.limit[p], start, n)
+							t.Errorf("%s: %d of %d admitted in the window of %d, asked for %d times", key, got, c.rate.Max, start, n)
 						}
 					}
 				}

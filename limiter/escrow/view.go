@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sluicegate/sluice/limiter/ledger"
+	"github.com/sluicegate/sluice/limiter/window"
 )
 
 // view is what the log has said, and what this process is in it. It is replaced,
@@ -55,14 +56,18 @@ func (v *view) heir(d ledger.Division) (ledger.Member, bool) {
 // division is how a window's budget is divided, as far as this node may act on
 // it now. False means that it is not known yet; gone, that it will not be as
 // long as there is no leader, and l does not tolerate that.
-func (c *Core) division(start int64, l ledger.Limit) (d ledger.Division, known, gone bool) {
+func (c *Core) division(p window.Period, from int64, l ledger.Limit) (d ledger.Division, known, gone bool) {
 	v := c.view.Load()
 	switch {
-	case v.stamp != 0 && c.fresh(v.stamp, start):
-		return v.rosters.Of(start), true, false
+	case p.IsLocal():
+		return d, true, false
+	case v.stamp != 0 && !v.rosters.Resting() && c.fresh(v.stamp, from):
+		d = v.rosters.Of(from)
+		// Nobody has a share of a cluster's first slices. The next ones have.
+		return d, len(d.Members) > 0 || !p.IsSliding() || ledger.NeedsLog(p), false
 	case !v.leaderless:
 		return d, false, false
-	case !l.Tolerant:
+	case !l.Tolerant || ledger.NeedsLog(p):
 		return d, false, true
 	}
 	return v.rosters.Last(), true, false

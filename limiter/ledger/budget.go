@@ -39,20 +39,30 @@ func (a *account) max() int64 { return a.terms >> 1 }
 // open is a window that is not over for more than Delay, with its budgets.
 // There are no pointers in the tables, for the garbage collector's sake.
 type open struct {
-	period     window.Period
-	start, end int64    // unix seconds
-	division   Division // final, as asks before that are refused
-	own        map[Key]account
+	period   window.Period
+	window   window.Window
+	division Division // final, as asks before that are refused
+	own      map[Key]account
 	// shared are the overflow budgets, by bucket; nil until there is one.
 	shared map[uint64]account
 }
 
-func newOpen(p window.Period, start, end int64, d Division) *open {
-	return &open{period: p, start: start, end: end, division: d, own: make(map[Key]account)}
+func newOpen(p window.Period, at window.Window, d Division) *open {
+	return &open{period: p, window: at, division: d, own: make(map[Key]account)}
 }
 
 func (w *open) compare(p window.Period, start int64) int {
-	return cmp.Or(cmp.Compare(w.period, p), cmp.Compare(w.start, start))
+	return cmp.Or(cmp.Compare(w.period, p), cmp.Compare(w.window.Start, start))
+}
+
+// over says that nobody may ask for the window any more, nor need to know what
+// was granted of it.
+func (w *open) over(stamp int64) bool {
+	until := w.window.Until
+	if w.period.IsSliding() {
+		until += (w.period.Slices() + 1) * (w.window.Until - w.window.From)
+	}
+	return stamp > until+Delay
 }
 
 // born is what the pool of a new budget has.
@@ -81,24 +91,27 @@ func (l *Ledger) window(b *Budget) (*open, Refusal) {
 	if ok {
 		return l.windows[i], NotRefused
 	}
-	start, end := b.Period.At(b.Start)
+	at, ok := b.Window()
 	switch {
-	case start != b.Start:
+	case !ok:
 		return nil, Malformed
-	case !Fresh(l.stamp, start):
+	case !Fresh(l.stamp, at.From):
 		return nil, Early
-	case l.stamp > end*Second+Delay:
-		return nil, Expired
 	}
-	w := newOpen(b.Period, start, end, l.rosters.Of(start))
+	w := newOpen(b.Period, at, l.rosters.Of(at.From))
+	switch {
+	case w.over(l.stamp):
+		return nil, Expired
+	case len(l.windows) >= maxWindows:
+		return nil, Full
+	}
 	l.windows = slices.Insert(l.windows, i, w)
 	return w, NotRefused
 }
 
 // wellFormed is false for what could not be meant.
 func (k *Ask) wellFormed() bool {
-	return k.Budget.Period < window.Periods && k.Budget.Start >= 0 && k.Budget.Start <= window.MaxUnix &&
-		k.Limit.Version > 0 && amount(k.Limit.Max) && amount(k.Want) && amount(k.Waiting) &&
+	return !k.Budget.Period.IsLocal() && k.Limit.Version > 0 && amount(k.Limit.Max) && amount(k.Want) && amount(k.Waiting) &&
 		amount(k.Return) && k.Waiting <= k.Want
 }
 
@@ -115,14 +128,22 @@ func (l *Ledger) ask(k *Ask) Grant {
 	}
 	a, shared, known := w.find(k.Budget.Key)
 	if !known {
-		a = account{pool: w.born(k.Limit.Max)}
-		a.setLimit(k.Limit)
-		if k.Want == 0 && k.Return == 0 {
-			return Grant{Pool: a.pool}
+		if !w.period.IsSliding() {
+			a.pool = w.born(k.Limit.Max)
 		}
+		a.setLimit(k.Limit)
 		shared = l.own >= l.maxOwn
 	}
-	g := w.move(&a, k, shared, int64(len(l.rosters.Last().Members)))
+	members := int64(len(l.rosters.Last().Members))
+	var g Grant
+	if w.period.IsSliding() {
+		g = w.slide(&a, k, w.born(k.Limit.Max)-l.grantedBefore(w, k.Budget.Key), members)
+	} else {
+		g = w.move(&a, k, shared, members)
+	}
+	if !known && k.Want == 0 && k.Return == 0 {
+		return g // nobody has used it
+	}
 	switch {
 	case shared && w.shared == nil:
 		w.shared = map[uint64]account{k.Budget.Key.Lo % buckets: a}
@@ -152,10 +173,40 @@ func (w *open) move(a *account, k *Ask, shared bool, members int64) Grant {
 	if !shared || w.pooled() {
 		a.pool += min(k.Return, max(0, a.max()-a.pool))
 	}
-	g := Grant{Granted: min(k.Want, max(0, a.pool), max(k.Waiting, 1, a.pool/(members+1)))}
+	g := Grant{Granted: k.part(a.pool, members)}
 	a.pool -= g.Granted
 	g.Pool = a.pool
 	return g
+}
+
+// part is what an ask is granted of a pool.
+func (k *Ask) part(pool, members int64) int64 {
+	return min(k.Want, max(0, pool), max(k.Waiting, 1, pool/(members+1)))
+}
+
+// slide carries out an ask for a slice of a sliding window. The account's pool is
+// less what was granted of the slice: what there is to grant is what others have
+// left, in this slice and the Slices before.
+func (w *open) slide(a *account, k *Ask, left, members int64) Grant {
+	if k.Limit.Version > a.version {
+		a.setLimit(k.Limit)
+	}
+	a.pool += min(k.Return, -a.pool)
+	g := Grant{Granted: k.part(left+a.pool, members)}
+	a.pool -= g.Granted
+	g.Pool = left + a.pool
+	return g
+}
+
+// grantedBefore is what was granted to a key in the Slices before a slice, and to
+// others that have shared an account with it.
+func (l *Ledger) grantedBefore(w *open, k Key) int64 {
+	granted := int64(0)
+	i, _ := l.search(w.period, w.window.Start-w.period.Slices())
+	for ; i < len(l.windows) && l.windows[i].compare(w.period, w.window.Start) < 0; i++ {
+		granted -= l.windows[i].own[k].pool + l.windows[i].shared[k.Lo%buckets].pool
+	}
+	return granted
 }
 
 // pooled says that nothing of the window was divided beforehand. Otherwise what

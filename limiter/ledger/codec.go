@@ -171,7 +171,7 @@ func (b *Batch) append(out []byte) []byte {
 	out = binary.AppendUvarint(out, uint64(len(b.Asks)))
 	for i := range b.Asks {
 		k := &b.Asks[i]
-		out = append(k.Budget.Key.append(out), byte(k.Budget.Period))
+		out = binary.AppendUvarint(k.Budget.Key.append(out), uint64(k.Budget.Period))
 		out = binary.AppendVarint(out, k.Budget.Start)
 		out = k.Limit.append(out)
 		out = binary.AppendVarint(out, k.Want)
@@ -207,7 +207,7 @@ func (d *decoder) grants() []Grant {
 	gs := wire.List[Grant](d.Decoder, MaxAsks, minGrant)
 	for i := range gs {
 		gs[i] = Grant{Granted: d.Int(), Pool: d.Int(), Refused: Refusal(d.Byte())}
-		if gs[i].Refused > Malformed {
+		if gs[i].Refused > Full {
 			d.Fail("bad refusal")
 		}
 	}

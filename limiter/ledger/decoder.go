@@ -21,10 +21,10 @@ func (d *decoder) within(least, most int64) int64 {
 }
 
 func (d *decoder) period() window.Period {
-	p := window.Period(d.Byte())
-	if p >= window.Periods {
+	p := d.Uint()
+	if p>>window.Bits != 0 || !window.Period(p).Valid() {
 		d.Fail("bad period")
 		return 0
 	}
-	return p
+	return window.Period(p)
 }

@@ -19,7 +19,6 @@ const maxStamp = window.MaxUnix * Second
 type Ledger struct {
 	mu      sync.RWMutex
 	stamp   int64 // of the last entry; 0 before the first
-	resting bool  // as it said
 	rosters *Rosters
 	nodes   map[string]*node
 	windows []*open // by period and start
@@ -43,7 +42,7 @@ func (l *Ledger) Apply(e *Entry) *Outcome {
 	defer l.mu.Unlock()
 	before := l.rosters
 	l.advance(e.Stamp)
-	l.resting = e.Rest
+	l.rest(e.Rest)
 	l.change(e.Changes)
 	o := &Outcome{Stamp: l.stamp}
 	if l.rosters != before {
@@ -62,14 +61,14 @@ func (l *Ledger) Apply(e *Entry) *Outcome {
 func (l *Ledger) advance(proposed int64) {
 	last := l.stamp
 	l.stamp = min(max(last+1, proposed), maxStamp)
-	if last > 0 && l.stamp-last > Delay && !l.resting {
+	if last > 0 && l.stamp-last > Delay && !l.rosters.Resting() {
 		g := Gap{After: last + Delay, Until: l.stamp, Members: l.rosters.Last().Members}
 		l.know(l.rosters.History, append(slices.Clone(l.rosters.Gaps), g))
 	}
 	// A window's budgets are one table, so that all of them end in one step
 	// whatever their number.
 	l.windows = slices.DeleteFunc(l.windows, func(w *open) bool {
-		over := l.stamp > w.end*Second+Delay
+		over := w.over(l.stamp)
 		if over {
 			l.own -= len(w.own)
 		}
@@ -77,11 +76,26 @@ func (l *Ledger) advance(proposed int64) {
 	})
 }
 
+// rest begins a rest with this entry, or ends one.
+func (l *Ledger) rest(begin bool) {
+	next := *l.rosters
+	switch {
+	case begin:
+		next.RestAt = l.stamp
+	case next.Resting():
+		next.WokeAt = l.stamp
+	default:
+		return
+	}
+	l.rosters = &next
+}
+
 // know replaces the rosters, without what nobody may ask for any more. Both
 // slices are the ledger's now; gaps is changed.
 func (l *Ledger) know(history []Roster, gaps []Gap) {
-	history, gaps = forget(history, gaps, l.stamp)
-	l.rosters = &Rosters{History: history, Gaps: gaps}
+	next := *l.rosters
+	next.History, next.Gaps = forget(history, gaps, l.stamp)
+	l.rosters = &next
 }
 
 // forget drops what need not be known any more at the stamp; it changes gaps.
@@ -97,8 +111,8 @@ func forget(history []Roster, gaps []Gap, stamp int64) ([]Roster, []Gap) {
 // two gaps, few are needed, and a year's is kept for the year.
 func (g *Gap) needed(stamp int64) bool {
 	for p := range window.Period(window.Periods) {
-		start, end := p.At(g.Until / Second)
-		if start*Second > g.After && end*Second >= stamp-asked {
+		w := p.At(g.Until)
+		if w.From > g.After && w.Until >= stamp-asked {
 			return true
 		}
 	}
@@ -160,9 +174,13 @@ func (l *Ledger) Pool(b Budget) (pool int64, limit Limit, ok bool) {
 	if !ok {
 		return 0, Limit{}, false
 	}
-	a, _, ok := l.windows[i].find(b.Key)
+	w := l.windows[i]
+	a, _, ok := w.find(b.Key)
 	if !ok {
 		return 0, Limit{}, false
+	}
+	if b.Period.IsSliding() {
+		a.pool += w.born(a.max()) - l.grantedBefore(w, b.Key)
 	}
 	return a.pool, a.limit(), true
 }

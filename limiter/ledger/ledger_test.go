@@ -102,7 +102,7 @@ func TestBirthsAreNotInThePool(t *testing.T) {
 	} {
 		l := joined(c.members)
 		l.Apply(&Entry{Changes: []Change{{Join, Member{"late", 1}}}}) // its shares do not count yet
-		start, _ := c.period.At(noon)
+		start := c.period.At(noon * Second).Start
 		k := Ask{Budget: Budget{Period: c.period, Start: start}, Limit: Limit{Version: 1, Max: c.max}}
 		a := send(l, batch("late", 1, 1, k))
 		if d := cmp.Diff([]Grant{{Pool: c.pool}}, a.Grants); d != "" {
@@ -185,7 +185,7 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for range 50 {
 				l.Pool(hour(1, 1, 1).Budget)
-				l.Rosters().Of(noon)
+				l.Rosters().Of(noon * Second)
 				l.Len()
 				b, _ := l.MarshalBinary()
 				if err := New().UnmarshalBinary(b); err != nil {

@@ -128,13 +128,13 @@ func (m *model) batch(b *Batch) Answer {
 }
 
 func (m *model) ask(k *Ask) Grant {
-	start, end := k.Budget.Period.At(k.Budget.Start)
+	w, ok := k.Budget.Window()
 	switch {
-	case start != k.Budget.Start || k.Waiting > k.Want:
+	case !ok || k.Waiting > k.Want:
 		return Grant{Refused: Malformed}
-	case m.now() < start*Second-Delay:
+	case m.now() < w.From-Delay:
 		return Grant{Refused: Early}
-	case m.now() > end*Second+Delay:
+	case m.now() > w.Until+Delay:
 		return Grant{Refused: Expired}
 	}
 	b := m.budgets[k.Budget]
@@ -201,7 +201,7 @@ func compare(l *Ledger, m *model) error {
 	n := 0
 	for id, b := range m.budgets {
 		pool, limit, ok := l.Pool(id)
-		if _, end := id.Period.At(id.Start); m.now() > end*Second+Delay {
+		if w, _ := id.Window(); m.now() > w.Until+Delay {
 			if ok {
 				return fmt.Errorf("%v is over and still there", id)
 			}
@@ -274,7 +274,7 @@ func drawAsks(t *rapid.T, now int64, maxes []int64) []Ask {
 	asks := make([]Ask, rapid.IntRange(0, 3).Draw(t, "asks"))
 	for i := range asks {
 		p := rapid.SampledFrom([]window.Period{window.Second, window.Minute, window.Minute, window.Hour, window.Year}).Draw(t, "period")
-		start, _ := p.At(now/Second + rapid.Int64Range(-6, 5).Draw(t, "at"))
+		start := p.At(now + rapid.Int64Range(-6, 5).Draw(t, "at")*Second).Start
 		if rapid.IntRange(0, 20).Draw(t, "wrong") == 0 {
 			start++
 		}

@@ -66,7 +66,7 @@ func TestOverflowIsStrict(t *testing.T) {
 				Key:    Key{Hi: rapid.Uint64Range(0, 2).Draw(t, "hi"), Lo: rapid.Uint64Range(0, 1).Draw(t, "lo")},
 				Period: rapid.SampledFrom([]window.Period{window.Minute, window.Hour}).Draw(t, "period"), Start: noon,
 			}
-			s, births := keys[b], func(limit int64) int64 { return l.Rosters().Of(noon).Births(b.Period, limit) }
+			s, births := keys[b], func(limit int64) int64 { return l.Rosters().Of(noon*Second).Births(b.Period, limit) }
 			if s == nil {
 				s = &state{}
 				keys[b] = s

@@ -28,6 +28,24 @@ type Rosters struct {
 	// and Gaps those of the last year.
 	History []Roster
 	Gaps    []Gap
+	// RestAt is the stamp of the last entry that said that there is no limit and
+	// that no entry may follow, WokeAt of the next one; 0 if there was none.
+	RestAt, WokeAt int64
+}
+
+// Resting says that the newest entry is to be the last for a while. For a limit
+// that is configured in a rest, another entry is waited for: nobody is admitted
+// before.
+func (r *Rosters) Resting() bool { return r.RestAt > r.WokeAt }
+
+// Awake returns a time before which nobody was admitted, if nothing was before
+// the newest entry of a time. Of a limit that came in the last rest, that is the
+// end of the rest.
+func (r *Rosters) Awake(since int64) int64 {
+	if since > 0 && since == r.RestAt {
+		return max(since, r.WokeAt)
+	}
+	return since
 }
 
 // Division is how a window's budget is divided beforehand.
@@ -37,10 +55,10 @@ type Division struct {
 	Whole bool
 }
 
-// Of returns how windows that start at start (unix seconds) are divided. It is
-// final once an entry is applied that is Fresh for them.
-func (r *Rosters) Of(start int64) Division {
-	at := start * Second
+// Of returns how windows that start at a time are divided. It is final once an
+// entry is applied that is Fresh for them. All of a second's are divided alike.
+func (r *Rosters) Of(from int64) Division {
+	at := from / Second * Second
 	for _, g := range slices.Backward(r.Gaps) {
 		if g.After < at && at <= g.Until {
 			return Division{Members: g.Members, Whole: true}
@@ -63,8 +81,8 @@ func (r *Rosters) Last() Division {
 }
 
 // Fresh says whether who has applied an entry of the stamp has seen every change
-// that decides about windows that start at start.
-func Fresh(stamp, start int64) bool { return stamp >= start*Second-Delay }
+// that decides about windows that start at a time.
+func Fresh(stamp, from int64) bool { return stamp >= from/Second*Second-Delay }
 
 // The sizes of budgets up to which nothing of a minute's is left to the pool.
 const (
@@ -80,17 +98,26 @@ const (
 func (d Division) Births(p window.Period, limit int64) int64 {
 	n := int64(len(d.Members))
 	switch {
+	case NeedsLog(p):
+		return 0
+	case p.IsSliding():
+		return limit // also if there is nobody: what the pool grants is not known to the shares later
 	case n == 0:
 		return 0
-	case d.Whole || p == window.Second:
+	case d.Whole || p.Seconds() <= 2:
 		return limit
-	case p > window.Minute:
+	case p.Seconds() > 60:
 		return 0
 	case limit < smallShare*n:
 		return limit
 	}
 	return max(smallShare*n, limit/10)
 }
+
+// NeedsLog says that all tokens of the period's windows are the log's to grant,
+// also when it is silent: gaps are not remembered for as long as such windows
+// may last.
+func NeedsLog(p window.Period) bool { return p >= window.Periods && p.Seconds() > 60 }
 
 // Share is m's part of Births: all parts add up to it. Who gets what cannot be
 // divided depends on the key.

@@ -70,7 +70,7 @@ func TestStrangersHaveNoShare(t *testing.T) {
 
 // sharesOf tells of a window all that a node or the ledger may do about it.
 func sharesOf(r *Rosters, p window.Period, start int64, members []Member) string {
-	d := r.Of(start)
+	d := r.Of(start * Second)
 	s := ""
 	for _, limit := range []int64{5, 1000} {
 		s += fmt.Sprint(" pool ", d.Pool(p, limit))
@@ -109,8 +109,8 @@ func TestOfIsFinal(t *testing.T) {
 			stamp := l.Apply(e).Stamp
 			for p := range window.Period(window.Periods) {
 				// The first window is the oldest that is not over for 50 seconds.
-				from, _ := p.At(stamp/Second - 50)
-				for start := from; Fresh(stamp, start); _, start = p.At(start) {
+				for at := p.At(stamp - 50*Second); Fresh(stamp, at.From); at = p.At(at.Until) {
+					start := at.Start
 					w := id{p, start}
 					got := sharesOf(l.Rosters(), p, start, members)
 					if was, ok := known[w]; ok && was != got {
@@ -120,7 +120,7 @@ func TestOfIsFinal(t *testing.T) {
 				}
 			}
 			for w := range known {
-				if _, end := w.p.At(w.start); end < stamp/Second-50 {
+				if at, _ := w.p.Named(w.start); at.Until < stamp-50*Second {
 					delete(known, w)
 				}
 			}
@@ -151,7 +151,7 @@ func TestRostersAreBounded(t *testing.T) {
 	for _, days := range []int64{0, 3, 100, 364} {
 		l.Apply(&Entry{Stamp: now + days*86400*Second})
 		want := Division{Members: []Member{{"n", 1}}, Whole: true}
-		if d := cmp.Diff(want, l.Rosters().Of(newYear)); d != "" {
+		if d := cmp.Diff(want, l.Rosters().Of(newYear*Second)); d != "" {
 			t.Errorf("after %d days the year's division was forgotten: %s", days, d)
 		}
 	}
@@ -185,7 +185,7 @@ func TestRest(t *testing.T) {
 		if n := len(l.Rosters().Gaps); n != c.gaps {
 			t.Errorf("silence %d: %d gaps, want %d", i, n, c.gaps)
 		}
-		if !Fresh(o.Stamp, o.Stamp/Second) {
+		if !Fresh(o.Stamp, o.Stamp) {
 			t.Error("not fresh")
 		}
 	}

@@ -6,16 +6,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sluicegate/sluice/limiter/window"
 	"github.com/sluicegate/sluice/limiter/wire"
 )
 
 const (
-	snapshotVersion = 1
+	snapshotVersion = 2
 	// Apply keeps fewer of each.
 	maxRosters = 256
 	maxGaps    = 256
-	maxWindows = 64
+	maxWindows = 4096
 
 	minRoster = 1 + 1
 	minGap    = 1 + 1 + 1
@@ -33,7 +32,7 @@ func (l *Ledger) MarshalBinary() ([]byte, error) {
 		own, shared []row
 	}
 	l.mu.RLock()
-	b := l.appendNodes(l.rosters.append(wire.AppendBool(binary.AppendVarint([]byte{snapshotVersion}, l.stamp), l.resting)))
+	b := l.appendNodes(l.rosters.append(binary.AppendVarint([]byte{snapshotVersion}, l.stamp)))
 	all, size := make([]tables, len(l.windows)), 0
 	for i, w := range l.windows {
 		own, shared := w.rows()
@@ -44,7 +43,7 @@ func (l *Ledger) MarshalBinary() ([]byte, error) {
 	b = slices.Grow(b, size*(minRow+16))
 	b = binary.AppendUvarint(b, uint64(len(all)))
 	for _, t := range all { // of open, only what never changes is used here
-		b = binary.AppendVarint(append(b, byte(t.period)), t.start)
+		b = binary.AppendVarint(binary.AppendUvarint(b, uint64(t.period)), t.window.Start)
 		b = appendRows(appendRows(b, t.own), t.shared)
 	}
 	return b, nil
@@ -92,7 +91,7 @@ func (r *Rosters) append(b []byte) []byte {
 	for _, g := range r.Gaps {
 		b = appendMembers(binary.AppendVarint(binary.AppendVarint(b, g.After), g.Until), g.Members)
 	}
-	return b
+	return binary.AppendVarint(binary.AppendVarint(b, r.RestAt), r.WokeAt)
 }
 
 // appendNodes encodes the nodes by name.
@@ -137,7 +136,6 @@ func (l *Ledger) UnmarshalBinary(data []byte) error {
 	d.Version(snapshotVersion)
 	n := New()
 	n.stamp = d.within(0, maxStamp)
-	n.resting = d.Bool()
 	n.rosters = d.rosters(n.stamp)
 	last := ""
 	for range d.Count(maxNodes, minNode) {
@@ -154,7 +152,7 @@ func (l *Ledger) UnmarshalBinary(data []byte) error {
 	n.windows = wire.List[*open](d.Decoder, maxWindows, minWindow)
 	for i := range n.windows {
 		w := d.window(n)
-		if i > 0 && d.Sound() && n.windows[i-1].compare(w.period, w.start) >= 0 {
+		if i > 0 && d.Sound() && n.windows[i-1].compare(w.period, w.window.Start) >= 0 {
 			d.Fail("windows out of order")
 		}
 		n.windows[i], n.own = w, n.own+len(w.own)
@@ -167,7 +165,7 @@ func (l *Ledger) UnmarshalBinary(data []byte) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stamp, l.resting, l.rosters = n.stamp, n.resting, n.rosters
+	l.stamp, l.rosters = n.stamp, n.rosters
 	l.nodes, l.windows, l.own = n.nodes, n.windows, n.own
 	return nil
 }
@@ -189,6 +187,7 @@ func (d *decoder) rosters(stamp int64) *Rosters {
 		until = d.within(after+1, stamp)
 		r.Gaps[i] = Gap{After: after, Until: until, Members: d.members()}
 	}
+	r.RestAt, r.WokeAt = d.within(0, stamp), d.within(0, stamp)
 	if !d.Sound() {
 		return r
 	}
@@ -234,12 +233,12 @@ func (d *decoder) numbers(most int) []uint64 {
 
 // window reads a window of l, whose stamp and rosters are known.
 func (d *decoder) window(l *Ledger) *open {
-	p, start := d.period(), d.within(0, window.MaxUnix)
-	from, end := p.At(start)
-	if from != start || !Fresh(l.stamp, start) || l.stamp > end*Second+Delay {
+	p, start := d.period(), d.Int()
+	at, ok := p.Named(start)
+	w := newOpen(p, at, l.rosters.Of(at.From))
+	if !ok || p.IsLocal() || !Fresh(l.stamp, at.From) || w.over(l.stamp) {
 		d.Fail("bad window")
 	}
-	w := newOpen(p, start, end, l.rosters.Of(start))
 	rows := d.Count(maxBudgets, minRow)
 	if rows > 0 {
 		w.own = make(map[Key]account, rows)

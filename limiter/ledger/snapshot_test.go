@@ -87,9 +87,9 @@ func TestSnapshotRefused(t *testing.T) {
 		"needless gap": func(l *Ledger) {
 			l.rosters.Gaps = []Gap{{After: 9 * Second, Until: 9*Second + 1}}
 		},
-		"window over":    func(l *Ledger) { l.windows[0].start -= 36000 },
-		"not a window":   func(l *Ledger) { l.windows[0].start++ },
-		"window to come": func(l *Ledger) { l.windows[0].start += 3600 },
+		"window over":    func(l *Ledger) { l.windows[0].window.Start -= 36000 },
+		"not a window":   func(l *Ledger) { l.windows[0].window.Start++ },
+		"window to come": func(l *Ledger) { l.windows[0].window.Start += 3600 },
 		"period":         func(l *Ledger) { l.windows[0].period = 9 },
 		"windows twice":  func(l *Ledger) { l.windows = append(l.windows, l.windows[0]) },
 		"version":        func(l *Ledger) { l.windows[0].own[Key{}] = account{} },

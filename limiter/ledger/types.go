@@ -2,8 +2,7 @@ package ledger
 
 import "github.com/sluicegate/sluice/limiter/window"
 
-// Times are microseconds of the cluster's clock, which is close to unix time,
-// but for windows' bounds, which are unix seconds.
+// Times are microseconds of the cluster's clock, which is close to unix time.
 const (
 	Millisecond = int64(1000)
 	Second      = 1000 * Millisecond
@@ -19,12 +18,15 @@ const (
 // share a budget. Equal on all nodes.
 type Key struct{ Hi, Lo uint64 }
 
-// Budget names one window of one key.
+// Budget names one window, or one slice of a sliding window, of one key.
 type Budget struct {
 	Key    Key
 	Period window.Period
-	Start  int64 // of the window, unix seconds
+	Start  int64 // of the window.Window
 }
+
+// Window returns when that is, false if there is no such window.
+func (b Budget) Window() (window.Window, bool) { return b.Period.Named(b.Start) }
 
 // Limit is what one version of a limit allows in a window.
 type Limit struct {
@@ -32,6 +34,9 @@ type Limit struct {
 	// from 1. A window's newest decides.
 	Version uint64
 	Max     int64 // tokens a window, at most MaxTokens
+	// Since is a time before which nobody was admitted, 0 if that is not known.
+	// The ledger has no use for it.
+	Since int64
 	// Tolerant lets nodes go on without a quorum, on shares of the whole budget
 	// among those who were there when it was lost.
 	Tolerant bool
@@ -115,6 +120,8 @@ const (
 	Expired
 	// Malformed: it could not be meant.
 	Malformed
+	// Full: there are windows of too many lengths.
+	Full
 )
 
 // Grant answers one Ask.

@@ -41,8 +41,7 @@ func openRedis(i int) func(*rivals, int, budget) limits.Decider {
 }
 
 func openMemory(rv *rivals, worker int, g budget) limits.Decider {
-	lim := &limiter.Limit{ID: g.name, Version: 1}
-	lim.Max[limiter.Minute] = g.max
+	lim := &limiter.Limit{ID: g.name, Version: 1, Rates: []limiter.Rate{{Period: limiter.Minute, Max: g.max}}}
 	return rv.memory.Decider(worker, lim)
 }
 

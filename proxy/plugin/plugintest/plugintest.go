@@ -137,17 +137,14 @@ func (q *Quota) Take(_ context.Context, limit *limiter.Limit, key string) limite
 		return *q.Answer
 	}
 	d := limiter.Decision{Admitted: true}
-	for p, budget := range limit.Max {
-		if budget > 0 && q.taken[account{limit.ID, key, limiter.Period(p)}] >= budget {
-			d.Admitted, d.Refused = false, limiter.Period(p)
+	for i, r := range limit.Rates {
+		if q.taken[account{limit.ID, key, r.Period}] >= r.Max {
+			d.Admitted, d.Refused = false, i
 			break
 		}
 	}
-	for p, budget := range limit.Max {
-		if budget <= 0 {
-			continue
-		}
-		a := account{limit.ID, key, limiter.Period(p)}
+	for i, r := range limit.Rates {
+		a := account{limit.ID, key, r.Period}
 		if d.Admitted {
 			if q.taken == nil {
 				q.taken = map[account]int64{}
@@ -155,7 +152,7 @@ func (q *Quota) Take(_ context.Context, limit *limiter.Limit, key string) limite
 			a.key = strings.Clone(key) // it may be a piece of a request
 			q.taken[a]++
 		}
-		d.Remaining[p], d.Reset[p] = budget-q.taken[a], 60
+		d.Remaining[i], d.Reset[i] = r.Max-q.taken[a], 60
 	}
 	return d
 }

@@ -12,7 +12,7 @@ import (
 // admit makes a function that sends an admitted request through the phases.
 func admit(t testing.TB, config string, consumer *fsm.Consumer) func() {
 	quota := &plugintest.Quota{Answer: &limiter.Decision{
-		Admitted: true, Remaining: [limiter.Periods]int64{9, 4095, 4000}, Reset: [limiter.Periods]int64{1, 60, 3600},
+		Admitted: true, Remaining: [limiter.MaxRates]int64{9, 4095, 4000}, Reset: [limiter.MaxRates]int64{1, 60, 3600},
 	}}
 	p := instance(t, quota, config)
 	ex := plugintest.Exchange("GET", "/")

@@ -32,19 +32,16 @@ func newWindow(p limiter.Period, limit float64) window {
 // those without X- for the tightest one, which is the one with the least left
 // and among equals the longest.
 func (p *Plugin) describe(h plugin.Header, d *limiter.Decision) {
-	tightest, found, left := limiter.Second, false, ""
-	for period := range limiter.Period(limiter.Periods) {
-		if p.limit.Max[period] == 0 {
-			continue
-		}
-		w, remaining := &p.windows[period], p.remaining(period, d)
-		if !found || d.Remaining[period] <= d.Remaining[tightest] {
-			tightest, found, left = period, true, remaining
+	tightest, left := 0, ""
+	for i := range p.windows {
+		w, remaining := &p.windows[i], p.remaining(i, d)
+		if d.Remaining[i] <= d.Remaining[tightest] {
+			tightest, left = i, remaining
 		}
 		h.Set(w.limitName, w.limitText)
 		h.Set(w.remainingName, remaining)
 	}
-	if !found {
+	if len(p.windows) == 0 {
 		return
 	}
 	reset := p.numbers.text(max(1, d.Reset[tightest]))
@@ -56,9 +53,9 @@ func (p *Plugin) describe(h plugin.Header, d *limiter.Decision) {
 	}
 }
 
-func (p *Plugin) remaining(period limiter.Period, d *limiter.Decision) string {
-	left := max(0, d.Remaining[period])
-	if excess := p.windows[period].excess; excess > 0 {
+func (p *Plugin) remaining(i int, d *limiter.Decision) string {
+	left := max(0, d.Remaining[i])
+	if excess := p.windows[i].excess; excess > 0 {
 		return strconv.FormatFloat(max(0, float64(left)-excess), 'f', -1, 64)
 	}
 	return p.numbers.text(left)

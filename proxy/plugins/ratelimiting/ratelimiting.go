@@ -101,7 +101,7 @@ type Plugin struct {
 	Config
 	quota     plugin.Quota
 	limit     limiter.Limit
-	windows   [limiter.Periods]window
+	windows   []window // of the limit's rates
 	addresses *addressKeys
 	numbers   *numbers
 	pending   *sync.Pool // of *limiter.Decision, from access to header filter
@@ -144,15 +144,15 @@ func New(env *plugin.Env, in *plugin.Instance) (any, error) {
 			zap.String("plugin", in.ID), zap.Float64("error_code", p.ErrorCode))
 	}
 	p.HeaderName = textproto.CanonicalMIMEHeaderKey(p.HeaderName)
-	p.limit = limiter.Limit{ID: in.ID, Version: in.Version, FaultTolerant: p.FaultTolerant}
+	p.limit = limiter.Limit{ID: in.ID, Version: in.Version, Since: in.Since, FaultTolerant: p.FaultTolerant}
 	budgets := [limiter.Periods]float64{p.Second, p.Minute, p.Hour, p.Day, p.Month, p.Year}
 	for period, budget := range budgets {
 		if budget <= 0 {
 			continue
 		}
 		budget = min(budget, maxLimit)
-		p.limit.Max[period] = roundUp(budget)
-		p.windows[period] = newWindow(limiter.Period(period), budget)
+		p.limit.Rates = append(p.limit.Rates, limiter.Rate{Period: limiter.Period(period), Max: roundUp(budget)})
+		p.windows = append(p.windows, newWindow(limiter.Period(period), budget))
 	}
 	p.limit.Prepare()
 	return p, nil

@@ -3,8 +3,10 @@ package ratelimiting
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -82,11 +84,11 @@ func TestTutorial(t *testing.T) {
 	}
 }
 
-// decision writes Remaining and Reset by period.
+// decision writes Remaining and Reset of the periods that are limited.
 func decision(admitted bool, windows map[limiter.Period][2]int64) *limiter.Decision {
 	d := &limiter.Decision{Admitted: admitted}
-	for p, w := range windows {
-		d.Remaining[p], d.Reset[p] = w[0], w[1]
+	for i, p := range slices.Sorted(maps.Keys(windows)) {
+		d.Remaining[i], d.Reset[i] = windows[p][0], windows[p][1]
 	}
 	return d
 }
@@ -248,7 +250,9 @@ func TestLimit(t *testing.T) {
 	}
 	p.(*Plugin).Access(plugintest.Exchange("GET", "/"))
 	want := &limiter.Limit{
-		ID: "an-id", Version: 7, FaultTolerant: true, Max: [limiter.Periods]int64{1, 5, 6, 0, 1 << 50, 0},
+		ID: "an-id", Version: 7, FaultTolerant: true, Rates: []limiter.Rate{
+			{Period: limiter.Second, Max: 1}, {Period: limiter.Minute, Max: 5}, {Period: limiter.Hour, Max: 6}, {Period: limiter.Month, Max: 1 << 50},
+		},
 	}
 	want.Prepare()
 	if !reflect.DeepEqual(want, s.limit) {

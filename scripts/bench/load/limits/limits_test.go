@@ -264,7 +264,7 @@ func TestMemoryIsStrict(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	lim := &limiter.Limit{ID: "yearly", Version: 1, Max: [limiter.Periods]int64{limiter.Year: 50}}
+	lim := &limiter.Limit{ID: "yearly", Version: 1, Rates: []limiter.Rate{{Period: limiter.Year, Max: 50}}}
 	keys, order := make([]string, 10), make([]int32, 10)
 	for i := range keys {
 		keys[i], order[i] = strconv.Itoa(i), int32(i)
