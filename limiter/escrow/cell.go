@@ -102,7 +102,7 @@ func (s *shard) mint(cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
 		return
 	}
 	set(cl, minted)
-	if !b.Period.IsLocal() && !s.core.fresh(v.stamp, w.From) {
+	if !b.Period.IsLocal() && !s.core.rules.fresh(v.stamp, w.From) {
 		set(cl, degraded)
 	}
 	most := limitOf(cl, b.Period)
@@ -130,7 +130,7 @@ func (s *shard) mint(cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
 // after this process did and of which that one has spent nothing.
 func (s *shard) heir(v *view, d ledger.Division, from int64) ledger.Member {
 	m, ok := v.heir(d)
-	if ok || s.core.fresh(v.stamp, from) || from <= s.core.Clock.began.Load() {
+	if ok || s.core.rules.fresh(v.stamp, from) || from <= s.core.Clock.began.Load() {
 		return m
 	}
 	for _, m := range d.Members {

@@ -29,9 +29,8 @@ type Core struct {
 	random func() uint64
 	audit  func(ledger.Budget)
 	kick   func() // called when Ready may have something new; must not block
-	// fresh is ledger.Fresh and insert the table's, but in tests that break the
-	// rule, or have no room.
-	fresh  func(stamp, start int64) bool
+	rules  rules
+	// insert is the table's, but in tests that have no room.
 	insert func(cells.Key, window.Period, func(*cells.Cell) bool) *cells.Cell
 
 	Clock Clock
@@ -55,6 +54,27 @@ type Core struct {
 	seq    uint64 // of requests to all nodes: no two have the same in a session
 	links  map[string]*link
 	serve  map[string]*served
+}
+
+// rules are some of those that budgets are kept by: tests break them, to see that
+// it is noticed.
+type rules struct {
+	fresh func(stamp, from int64) bool
+	// slices is how many slices before one count, used what a slice's cell has
+	// used of this node's own, and least the smaller of two shares.
+	slices func(window.Period) int64
+	used   func(own, left int64) int64
+	least  func(former, later int64) int64
+	// since is a time before which nobody was admitted.
+	since func(v *view, created int64) int64
+}
+
+var theRules = rules{
+	fresh:  ledger.Fresh,
+	slices: window.Period.Slices,
+	used:   func(own, left int64) int64 { return max(0, own-left) },
+	least:  func(former, later int64) int64 { return min(former, later) },
+	since:  func(v *view, created int64) int64 { return v.rosters.Awake(created) },
 }
 
 // shard is a part of the key space with a lock of its own.
@@ -102,7 +122,7 @@ type Config struct {
 func New(cfg Config) *Core {
 	c := &Core{
 		node: cfg.Node, secret: cfg.Secret, random: cfg.Random, audit: cfg.Audit, kick: cfg.Kick, table: cfg.Table,
-		fresh: ledger.Fresh, insert: cfg.Table.Insert,
+		rules: theRules, insert: cfg.Table.Insert,
 		links: map[string]*link{}, serve: map[string]*served{},
 	}
 	v := &view{

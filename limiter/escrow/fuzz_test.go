@@ -19,7 +19,7 @@ type scenario struct {
 	keys    []string
 	limits  []*Limit
 	clients int
-	liar    bool
+	born    int64 // when the limits come
 }
 
 // startOf is a time close to the end of an hour, so that runs of some seconds see
@@ -40,7 +40,7 @@ func newScenario(seed uint64, m mutants) *scenario {
 	if r.IntN(6) == 0 {
 		f.table = 1 + r.IntN(6)
 	}
-	s := &scenario{liar: f.liar > 0}
+	s := &scenario{}
 	for i := range 1 + r.IntN(2) {
 		l := &Limit{ID: fmt.Sprintf("limit%d", i), Version: 1}
 		for range 1 + r.IntN(2) {
@@ -65,6 +65,12 @@ func newScenario(seed uint64, m mutants) *scenario {
 	s.clients = 1 + r.IntN(30)
 	s.w = newWorld(seed, startOf(seed), nodes, f, s.limits)
 	s.w.mutants = m
+	s.born = s.w.now
+	if s.w.rnd.IntN(3) == 0 {
+		s.born += s.w.rnd.Int64N(9 * second)
+		s.w.idle = true
+		s.w.after(s.born-s.w.now, s.bear)
+	}
 	s.w.think = (1 + r.Int64N(20)) * millisecond
 	for _, l := range s.limits {
 		for _, k := range s.keys {
@@ -89,6 +95,14 @@ func drawPeriod(r *rand.Rand) window.Period {
 		p = p.Local()
 	}
 	return p
+}
+
+// bear creates the limits in a cluster that had none.
+func (s *scenario) bear() {
+	s.w.idle = false
+	for _, l := range s.limits {
+		l.Since = s.w.ledger.Stamp()
+	}
 }
 
 // draw gives a limit of some kind.
@@ -166,7 +180,7 @@ func (s *scenario) trouble() {
 // change gives all nodes another version of a limit, one after the other.
 func (s *scenario) change(i int) {
 	w := s.w
-	l := &Limit{ID: s.limits[i].ID, Version: s.limits[i].Version + 1}
+	l := &Limit{ID: s.limits[i].ID, Version: s.limits[i].Version + 1, Since: s.limits[i].Since}
 	for _, r := range s.limits[i].Rates {
 		l.Rates = append(l.Rates, Rate{r.Period, draw(w.rnd.IntN(5), w.rnd.Int64N)})
 	}
@@ -188,10 +202,10 @@ func (s *scenario) run() error {
 		if i%3 == 0 {
 			sticky = w.nodes[w.rnd.IntN(len(w.nodes))]
 		}
-		w.after(w.rnd.Int64N(second), func() { s.client(sticky) })
+		w.after(s.born-w.now+w.rnd.Int64N(second), func() { s.client(sticky) })
 	}
 	if len(w.nodes) > 1 || w.rnd.IntN(2) == 0 {
-		w.after(w.rnd.Int64N(4*second), s.trouble)
+		w.after(s.born-w.now+w.rnd.Int64N(4*second), s.trouble)
 	}
 	return w.run(15 * second)
 }
@@ -219,17 +233,26 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// cutOff has a node be fenced while it is cut off, and asked all the time.
+// cutOff has a node be fenced while it is cut off, and asked all the time: for a
+// limit of a second, and for a sliding one that is created meanwhile.
 func cutOff(m mutants) error {
-	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{window.Second, 10}}}
-	w := newWorld(1, startOf(1), 3, faults{}, []*Limit{lim})
+	old := &Limit{ID: "old", Version: 1, Rates: []Rate{{window.Second, 10}}}
+	begin := startOf(1)
+	sliding, _ := window.Sliding(10)
+	late := &Limit{ID: "late", Version: 1, Rates: []Rate{{sliding, 10}}, Since: begin.UnixMicro() + 6*second}
+	w := newWorld(1, begin, 3, faults{}, []*Limit{old, late})
 	w.mutants = m
-	w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
+	for _, l := range []*Limit{old, late} {
+		w.oracle.knows(w.nodes[0].core.key(l, "key"), l.ID)
+	}
 	for _, n := range w.nodes {
 		n.start(false) // with the mutation
-		w.every(5*millisecond, func() { n.take(lim, "key", func(Decision) {}) })
+		w.every(5*millisecond, func() { n.take(old, "key", func(Decision) {}) })
+		w.after(6*second, func() {
+			w.every(5*millisecond, func() { n.take(late, "key", func(Decision) {}) })
+		})
 	}
-	w.after(5*second, func() { w.nodes[2].cut = w.now + 12*second })
+	w.after(4*second, func() { w.nodes[2].cut = w.now + 12*second })
 	return w.run(15 * second)
 }
 
@@ -240,22 +263,42 @@ func TestMutants(t *testing.T) {
 	}
 	for name, m := range map[string]mutants{
 		"a process without its cells uses the birthright again": {sameIncarnation: true, trouble: crash},
-		"no freshness rule":             {notFresh: true},
+		"no freshness rule (S2)": {rules: func(r *rules) {
+			r.fresh = func(int64, int64) bool { return true }
+		}},
+		"a slice too few is looked back": {likely: 19, rules: func(r *rules) {
+			r.slices = func(p window.Period) int64 { return p.Slices() - 1 }
+		}},
+		"what was borrowed is kept after its slice": {likely: 60, rules: func(r *rules) {
+			r.used = func(own, left int64) int64 { return own - left }
+		}},
+		"some take a limit for younger than it is": {rules: func(r *rules) {
+			r.since = func(v *view, since int64) int64 {
+				if v.member.Node != "n3" {
+					since += 4 * second
+				}
+				return since
+			}
+		}},
+		"the share of today is taken, whoever had it before": {rules: func(r *rules) {
+			r.least = func(_, later int64) int64 { return later }
+		}},
 		"a duplicate reply is credited": {twice: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			err := error(nil)
-			if m.notFresh {
+			if m.rules != nil {
 				err = cutOff(m)
 			}
-			for seed := uint64(0); err == nil && seed < 200; seed++ {
+			seed, first := m.likely, m.likely
+			for ; err == nil && seed < first+200; seed++ {
 				err = newScenario(seed, m).run()
 			}
 			if err == nil {
 				t.Error("not noticed in 200 runs")
 			}
-			t.Log(err)
+			t.Logf("seed %d: %v", seed-1, err)
 		})
 	}
 }

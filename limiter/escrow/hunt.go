@@ -161,19 +161,24 @@ func (h *hunt) idle(seconds float64) bool {
 // most is the budget of the window.
 func (h *hunt) most() int64 { return limitOf(h.cell, h.budget.Period) }
 
-func (h *hunt) poolHorizon() float64 {
+func (h *hunt) poolHorizon(now Instant) float64 {
 	if h.budget.Period.Seconds() > 60 {
-		return h.horizon(longPoolHorizon)
+		return h.horizon(now, longPoolHorizon)
 	}
-	return h.horizon(poolHorizon)
+	return h.horizon(now, poolHorizon)
 }
 
-func (h *hunt) peerHorizon() float64 { return h.horizon(peerHorizon) }
+func (h *hunt) peerHorizon(now Instant) float64 { return h.horizon(now, peerHorizon) }
 
-// horizon is at most a quarter of the window: what is not spent of it is lost.
-func (h *hunt) horizon(seconds float64) float64 {
+// horizon is at most a quarter of the window, and of a slice not more than is
+// left of it: what is not spent until then is lost.
+func (h *hunt) horizon(now Instant, seconds float64) float64 {
 	w, _ := h.budget.Window()
-	return min(seconds, float64(w.Until-w.From)/float64(4*second))
+	most := (w.Until - w.From) / 4
+	if h.budget.Period.IsSliding() {
+		most = min(most, max(0, w.Until-now.Lo))
+	}
+	return min(seconds, float64(most)/float64(second))
 }
 
 // advance does what is next to be done about a cell. The shard is locked.
@@ -261,7 +266,7 @@ func (s *shard) preparePeers(h *hunt) {
 	}
 	w, _ := h.budget.Window()
 	v := s.core.view.Load()
-	fresh := s.core.fresh(v.stamp, w.From)
+	fresh := s.core.rules.fresh(v.stamp, w.From)
 	d := v.rosters.Of(w.From)
 	if !fresh {
 		d = v.rosters.Last()

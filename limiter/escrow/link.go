@@ -123,7 +123,7 @@ func (h *hunt) take(now Instant) (Take, bool) {
 	defer h.shard.mu.Unlock()
 	now = h.shard.at(now)
 	h.measure(now, h.shard)
-	t := Take{Budget: h.budget, Limit: h.limit, Want: h.want(h.peerHorizon()), Waiting: int64(h.live), Rate: h.rate}
+	t := Take{Budget: h.budget, Limit: h.limit, Want: h.want(h.peerHorizon(now)), Waiting: int64(h.live), Rate: h.rate}
 	if t.Want <= 0 {
 		h.asking = ""
 		return t, false

@@ -95,8 +95,9 @@ func (h *hunt) ask(now Instant) (ledger.Ask, bool) {
 	s := h.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h.measure(s.at(now), s)
-	a := ledger.Ask{Budget: h.budget, Limit: h.limit, Want: h.want(h.poolHorizon()), Waiting: int64(h.live)}
+	now = s.at(now)
+	h.measure(now, s)
+	a := ledger.Ask{Budget: h.budget, Limit: h.limit, Want: h.want(h.poolHorizon(now)), Waiting: int64(h.live)}
 	if a.Want <= 0 || h.pool != poolAsked {
 		if h.pool == poolAsked {
 			h.pool = poolUnknown

@@ -127,8 +127,10 @@ type mutants struct {
 	sameIncarnation bool
 	// twice: a node credits duplicate replies.
 	twice bool
-	// notFresh: a node takes its share without having seen the log (S2).
-	notFresh bool
+	// likely is the seed to begin with.
+	likely uint64
+	// rules breaks one of them.
+	rules func(*rules)
 	// trouble is the kind of trouble in which it shows; 0 is any.
 	trouble int
 }

@@ -65,6 +65,8 @@ type world struct {
 	nodes   []*simNode
 	oracle  *oracle
 	mutants mutants
+	idle    bool // there is no limit yet: the log rests
+	rested  bool
 	think   int64 // longest pause of a client between two requests
 	waits   []int64
 }
@@ -108,7 +110,7 @@ func newWorld(seed uint64, start time.Time, nodes int, f faults, limits []*Limit
 	for _, n := range w.nodes {
 		n.start(false)
 	}
-	w.every(300*millisecond, func() { w.propose(nil, nil) })
+	w.every(300*millisecond, w.tick)
 	w.every(500*millisecond, w.fenceLost)
 	return w
 }
@@ -161,6 +163,17 @@ func (w *world) send(do func()) {
 	}
 }
 
+// tick brings the time into the log, as long as there are limits.
+func (w *world) tick() {
+	switch {
+	case !w.idle:
+		w.propose(nil, nil)
+	case !w.rested:
+		w.entry.Rest = true
+		w.propose(nil, nil)
+	}
+}
+
 func (w *world) led() bool { return w.now >= w.away }
 
 // propose has the leader put something into the log.
@@ -191,6 +204,7 @@ func (w *world) commit() {
 	w.entry = ledger.Entry{}
 	e.Stamp = w.now
 	o := w.ledger.Apply(&e)
+	w.rested = e.Rest
 	w.outcomes = append(w.outcomes, o)
 	w.entries++
 	if len(e.Batches) > 0 {
@@ -248,8 +262,8 @@ func (n *simNode) start(keep bool) {
 			return insert(k, p, over)
 		}
 	}
-	if n.w.mutants.notFresh {
-		n.core.fresh = func(stamp, _ int64) bool { return true }
+	if m := n.w.mutants.rules; m != nil {
+		m(&n.core.rules)
 	}
 	n.core.Restore(func() (int64, *ledger.Rosters) { return n.stamp, n.rosters })
 	life := n.life

@@ -120,7 +120,7 @@ func (s *shard) slice(b ledger.Budget, n int64) (*cells.Cell, ledger.Budget) {
 // become less than it has used.
 func (s *shard) beginSlice(cl *cells.Cell, b ledger.Budget, l ledger.Limit, entitled int64) int64 {
 	used, spent := int64(0), int64(0)
-	for n := b.Period.Slices(); n > 0; n-- {
+	for n := s.core.rules.slices(b.Period); n > 0; n-- {
 		old, of := s.slice(b, n)
 		if old == nil {
 			continue
@@ -129,7 +129,7 @@ func (s *shard) beginSlice(cl *cells.Cell, b ledger.Budget, l ledger.Limit, enti
 		if left > 0 && ledger.NeedsLog(b.Period) {
 			s.core.box.giveBack(ledger.Ask{Budget: of, Limit: l, Return: left})
 		}
-		used += max(0, high(old.Credited.Load())-tokens(old))
+		used += s.core.rules.used(high(old.Credited.Load()), tokens(old))
 		spent += max(0, s.spent(of, old)) + int64(old.Extra.Load())
 	}
 	cl.Max.Store(pair(limitOf(cl, b.Period), min(spent, maxSliding)))
@@ -192,23 +192,24 @@ func (s *shard) entitled(b ledger.Budget, l ledger.Limit, most int64) int64 {
 		return 0
 	}
 	v := s.core.view.Load()
-	least, since := int64(-1), v.rosters.Awake(l.Since)
+	least, since := int64(-1), s.core.rules.since(v, l.Since)
 	for n := b.Period.Slices(); n >= 0; n-- {
 		w, ok := b.Period.Named(b.Start - n)
 		if !ok || w.Until <= since {
 			continue
 		}
 		d := v.rosters.Of(w.From)
-		if !s.core.fresh(v.stamp, w.From) {
+		if !s.core.rules.fresh(v.stamp, w.From) {
 			d = v.rosters.Last()
 		}
 		if len(d.Members) == 0 {
 			continue
 		}
 		share := d.Share(s.heir(v, d, w.From), b, most)
-		if least < 0 || share < least {
+		if least < 0 {
 			least = share
 		}
+		least = s.core.rules.least(least, share)
 	}
 	return max(0, least)
 }

@@ -104,3 +104,73 @@ func TestTight(t *testing.T) {
 		})
 	}
 }
+
+// TestTightSliding: of a sliding window, all that is asked for is admitted as
+// soon as it is back: the limit in a window's length and a slice.
+func TestTightSliding(t *testing.T) {
+	one := func(w *world, _ int) *simNode { return w.nodes[0] }
+	alternating := func(w *world, i int) *simNode { return w.nodes[i%len(w.nodes)] }
+	uniform := func(w *world, _ int) *simNode { return w.nodes[w.rnd.IntN(len(w.nodes))] }
+	for _, c := range []struct {
+		name    string
+		seconds int64
+		max     int64
+		demand  float64
+		at      func(*world, int) *simNode
+		nodes   int
+	}{
+		{"1/s on one node", 1, 1, 20, one, 3},
+		{"1/s alternating", 1, 1, 20, alternating, 3},
+		{"5/10 s alternating", 10, 5, 5, alternating, 3},
+		{"5/10 s uniform over nine", 10, 5, 5, uniform, 9},
+		{"1000/s on one node", 1, 1000, 3000, one, 3},
+		{"1000/s alternating", 1, 1000, 3000, alternating, 3},
+		{"6000/min on one node", 60, 6000, 300, one, 3},
+		{"6000/min uniform", 60, 6000, 300, uniform, 3},
+		{"600/10 min on one node", 600, 600, 5, one, 3},
+		{"600/10 min uniform", 600, 600, 5, uniform, 3},
+		{"10000/10 min uniform", 600, 10_000, 60, uniform, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p, _ := window.Sliding(c.seconds)
+			begin := time.Date(2026, 6, 15, 11, 59, 50, 0, time.UTC)
+			lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{p, c.max}}, Since: begin.UnixMicro() + 8*second}
+			w := newWorld(7, begin, c.nodes, faults{}, []*Limit{lim})
+			w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
+			n, got := 0, 0
+			var next func()
+			next = func() {
+				n++
+				c.at(w, n).take(lim, "key", func(d Decision) {
+					if d.Admitted {
+						got++
+					}
+				})
+				w.after(int64(w.rnd.ExpFloat64()*float64(second)/c.demand), next)
+			}
+			w.after(8*second, next)
+			if err := w.run(8 * second); err != nil {
+				t.Fatal(err)
+			}
+			at := p.At(w.now)
+			round := (p.Slices() + 1) * (at.Until - at.From)
+			rounds := max(2, 12*second/round)
+			w.waits = nil
+			if err := w.run(rounds * round); err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(w.waits)
+			wait := func(q float64) time.Duration {
+				return time.Duration(w.waits[int(math.Ceil(q*float64(len(w.waits)-1)))]) * time.Microsecond
+			}
+			// Of larger budgets, tokens that are on their way to another node at
+			// the end of a slice are lost until they are back.
+			if least := c.max * rounds; got < int(least) && (c.max <= smallBudget || got < int(least*99/100)) {
+				t.Errorf("%d admitted of %d in %d rounds, asked for %d times", got, c.max*rounds, rounds, n)
+			}
+			t.Logf("%d admitted, %.1f %% of what a continuous window has; waited p50 %v p99 %v p99.9 %v; %d entries with grants",
+				got, 100*float64(got)*float64(c.seconds*second)/float64(c.max*rounds*round), wait(0.5), wait(0.99), wait(0.999), w.grants)
+		})
+	}
+}

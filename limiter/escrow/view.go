@@ -61,7 +61,7 @@ func (c *Core) division(p window.Period, from int64, l ledger.Limit) (d ledger.D
 	switch {
 	case p.IsLocal():
 		return d, true, false
-	case v.stamp != 0 && !v.rosters.Resting() && c.fresh(v.stamp, from):
+	case v.stamp != 0 && !v.rosters.Resting() && c.rules.fresh(v.stamp, from):
 		d = v.rosters.Of(from)
 		// Nobody has a share of a cluster's first slices. The next ones have.
 		return d, len(d.Members) > 0 || !p.IsSliding() || ledger.NeedsLog(p), false
