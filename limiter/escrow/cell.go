@@ -27,8 +27,11 @@ const (
 func (s *shard) over(now Instant) func(*cells.Cell) bool {
 	return func(cl *cells.Cell) bool {
 		p := cl.Period()
-		if p.IsSliding() {
+		switch {
+		case p.IsSliding():
 			return sliceOver(now, cl)
+		case p.IsInFlight():
+			return cl.Start.Load() == 0 || tokens(cl) == credited(cl, p) && (p.IsLocal() || tokens(cl) == 0 && s.hunts[place{ledger.Key(cl.Key()), p}] == nil)
 		}
 		start := int64(cl.Start.Load())
 		if start > 0 {
@@ -215,6 +218,9 @@ func (s *shard) spent(b ledger.Budget, cl *cells.Cell) int64 {
 // remaining is what is left of a window after a request that left so many
 // tokens here.
 func remaining(cl *cells.Cell, p window.Period, left int64) int64 {
+	if p.IsInFlight() {
+		return max(0, left) + int64(cl.Extra.Load()) // and what the log had last
+	}
 	return max(0, left, limitOf(cl, p)-before(cl, p)-(credited(cl, p)-left)-int64(cl.Extra.Load()))
 }
 

@@ -67,14 +67,18 @@ type rules struct {
 	least  func(former, later int64) int64
 	// since is a time before which nobody was admitted.
 	since func(v *view, created int64) int64
+	// current says whether a node that has seen an entry of the stamp last cannot
+	// have been fenced for long.
+	current func(stamp int64, now Instant) bool
 }
 
 var theRules = rules{
-	fresh:  ledger.Fresh,
-	slices: window.Period.Slices,
-	used:   func(own, left int64) int64 { return max(0, own-left) },
-	least:  func(former, later int64) int64 { return min(former, later) },
-	since:  func(v *view, created int64) int64 { return v.rosters.Awake(created) },
+	fresh:   ledger.Fresh,
+	slices:  window.Period.Slices,
+	used:    func(own, left int64) int64 { return max(0, own-left) },
+	least:   func(former, later int64) int64 { return min(former, later) },
+	since:   func(v *view, created int64) int64 { return v.rosters.Awake(created) },
+	current: func(stamp int64, now Instant) bool { return now.Hi <= stamp+ledger.Delay },
 }
 
 // shard is a part of the key space with a lock of its own.
@@ -138,6 +142,7 @@ func New(cfg Config) *Core {
 		c.shards[i].core = c
 		c.shards[i].hunts = map[place]*hunt{}
 	}
+	c.resume(cfg.From.Rosters == nil)
 	return c
 }
 
@@ -174,7 +179,7 @@ type Rate struct {
 
 // MaxTokens is the largest budget of a period's windows.
 func MaxTokens(p window.Period) int64 {
-	if p.IsSliding() {
+	if p.IsSliding() || p.IsInFlight() {
 		return maxSliding
 	}
 	return ledger.MaxTokens

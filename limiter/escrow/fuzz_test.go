@@ -71,6 +71,7 @@ func newScenario(seed uint64, m mutants) *scenario {
 		s.w.idle = true
 		s.w.after(s.born-s.w.now, s.bear)
 	}
+	s.w.answer = draw(s.w.rnd.IntN(5), s.w.rnd.Int64N) * 200
 	s.w.think = (1 + r.Int64N(20)) * millisecond
 	for _, l := range s.limits {
 		for _, k := range s.keys {
@@ -90,6 +91,9 @@ func drawPeriod(r *rand.Rand) window.Period {
 		p, _ = window.Fixed([]int64{2, 3, 7, 90, 7200}[r.IntN(5)])
 	case 3, 4, 5:
 		p, _ = window.Sliding([]int64{1, 2, 5, 10, 60, 61, 600}[r.IntN(7)])
+	}
+	if r.IntN(8) == 0 {
+		p = window.InFlight
 	}
 	if r.IntN(10) == 0 {
 		p = p.Local()
@@ -237,17 +241,21 @@ func TestChaos(t *testing.T) {
 // limit of a second, and for a sliding one that is created meanwhile.
 func cutOff(m mutants) error {
 	old := &Limit{ID: "old", Version: 1, Rates: []Rate{{window.Second, 10}}}
+	flights := &Limit{ID: "flights", Version: 1, Rates: []Rate{{window.InFlight, 10}}}
 	begin := startOf(1)
 	sliding, _ := window.Sliding(10)
 	late := &Limit{ID: "late", Version: 1, Rates: []Rate{{sliding, 10}}, Since: begin.UnixMicro() + 6*second}
-	w := newWorld(1, begin, 3, faults{}, []*Limit{old, late})
+	limits := []*Limit{old, late, flights}
+	w := newWorld(1, begin, 3, faults{}, limits)
+	w.answer = 200 * millisecond
 	w.mutants = m
-	for _, l := range []*Limit{old, late} {
+	for _, l := range limits {
 		w.oracle.knows(w.nodes[0].core.key(l, "key"), l.ID)
 	}
 	for _, n := range w.nodes {
 		n.start(false) // with the mutation
 		w.every(5*millisecond, func() { n.take(old, "key", func(Decision) {}) })
+		w.every(5*millisecond, func() { n.take(flights, "key", func(Decision) {}) })
 		w.after(6*second, func() {
 			w.every(5*millisecond, func() { n.take(late, "key", func(Decision) {}) })
 		})
@@ -271,6 +279,9 @@ func TestMutants(t *testing.T) {
 		}},
 		"what was borrowed is kept after its slice": {likely: 60, rules: func(r *rules) {
 			r.used = func(own, left int64) int64 { return own - left }
+		}},
+		"who may have been fenced admits what is in flight": {rules: func(r *rules) {
+			r.current = func(int64, Instant) bool { return true }
 		}},
 		"some take a limit for younger than it is": {rules: func(r *rules) {
 			r.since = func(v *view, since int64) int64 {

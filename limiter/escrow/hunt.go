@@ -50,15 +50,19 @@ type hunt struct {
 	refused          int64
 	probing          bool
 
-	pool    poolState
-	poolAt  int64 // when it was asked
-	peers   []prey
-	asking  string // the peer that is being asked, empty for none
-	round   bool
-	used    int64 // when it was last needed
-	rate    float64
-	rateAt  int64
-	counted int64 // spent then
+	pool   poolState
+	poolAt int64 // when it was asked
+	peers  []prey
+	asking string // the peer that is being asked, empty for none
+	round  bool
+	used   int64 // when it was last needed
+	rate   float64
+	rateAt int64
+
+	// Of what is in flight: the fewest tokens since leastAt, and what the log
+	// believes that this node holds.
+	least, leastAt, reported int64
+	counted                  int64 // spent then
 }
 
 // poolState is what is known of a budget's pool.
@@ -110,6 +114,9 @@ func (h *hunt) raise(l ledger.Limit) {
 	if h.pool == poolEmpty {
 		h.pool = poolUnknown
 	}
+	if h.budget.Period.IsInFlight() {
+		h.reported = unreported // the answer tells whether it is too much now
+	}
 }
 
 // guessRate makes a rate of what was spent since the window's start.
@@ -138,7 +145,7 @@ func (h *hunt) measure(now Instant, s *shard) {
 
 // missing is how many tokens are missing for the demand of so many seconds.
 func (h *hunt) missing(seconds float64) int64 {
-	if h.most() <= smallBudget {
+	if h.most() <= smallBudget || h.budget.Period.IsInFlight() {
 		return 0
 	}
 	return int64(min(float64(h.most()), math.Ceil(h.rate*seconds))) - tokens(h.cell)
@@ -149,6 +156,9 @@ func (h *hunt) want(seconds float64) int64 {
 	live := int64(h.live)
 	if h.probing && tokens(h.cell) <= 0 {
 		live = max(1, live)
+	}
+	if h.budget.Period.IsInFlight() && live > 0 {
+		return live + credited(h.cell, h.budget.Period)/4
 	}
 	return max(live, min(h.most(), live+max(0, h.missing(seconds))))
 }
@@ -233,6 +243,9 @@ func (s *shard) mintLate(now Instant, h *hunt) bool {
 
 // used says that all of the budget is known to be spent.
 func (s *shard) used(h *hunt) bool {
+	if h.budget.Period.IsInFlight() {
+		return false // it comes back
+	}
 	others := int64(0)
 	for i := range h.peers {
 		others += h.peers[i].spent
@@ -243,7 +256,7 @@ func (s *shard) used(h *hunt) bool {
 
 // setLow has the next look at the cell when its tokens are nearly out.
 func (h *hunt) setLow() {
-	if h.most() <= smallBudget || has(h.cell, closed) {
+	if h.most() <= smallBudget || has(h.cell, closed) || h.budget.Period.IsInFlight() {
 		h.cell.Low.Store(0)
 		return
 	}
@@ -263,6 +276,9 @@ func (s *shard) preparePeers(h *hunt) {
 	if h.budget.Period.IsLocal() {
 		h.pool = poolNone
 		return
+	}
+	if h.budget.Period.IsInFlight() {
+		return // what others hold they give back to the log
 	}
 	w, _ := h.budget.Window()
 	v := s.core.view.Load()

@@ -74,6 +74,7 @@ func (c *Core) readyJoin(mono int64) *ledger.Change {
 		// is of windows in whose rosters it was, and stays.
 		next := *v
 		next.renew(c.random())
+		c.disown()
 		c.view.Store(&next)
 		v, l.joins = &next, 0
 	}
@@ -98,7 +99,12 @@ func (h *hunt) ask(now Instant) (ledger.Ask, bool) {
 	now = s.at(now)
 	h.measure(now, s)
 	a := ledger.Ask{Budget: h.budget, Limit: h.limit, Want: h.want(h.poolHorizon(now)), Waiting: int64(h.live)}
-	if a.Want <= 0 || h.pool != poolAsked {
+	said := true
+	if h.budget.Period.IsInFlight() {
+		a.Held = credited(h.cell, h.budget.Period)
+		said = a.Held == h.reported
+	}
+	if a.Want <= 0 && said || h.pool != poolAsked {
 		if h.pool == poolAsked {
 			h.pool = poolUnknown
 		}
@@ -109,6 +115,9 @@ func (h *hunt) ask(now Instant) (ledger.Ask, bool) {
 
 // askPool has the hunt ask the pool, if that may have something.
 func (s *shard) askPool(now Instant, h *hunt) {
+	if h.budget.Period.IsInFlight() && h.pool == poolEmpty && now.Lo >= h.again {
+		h.pool = poolUnknown
+	}
 	if h.pool != poolUnknown && h.pool != poolHas || h.idle(poolEarly) {
 		return
 	}
@@ -148,6 +157,7 @@ func (c *Core) learn(now Instant, o *ledger.Outcome) {
 		v.joined, c.log.joins = true, 0
 	case v.joined: // fenced: what this process still has stays its own
 		v.renew(c.random())
+		c.disown()
 		c.dropBatch(now)
 	}
 	c.view.Store(&v)
@@ -232,6 +242,11 @@ func (h *hunt) granted(now Instant, a *ledger.Ask, g *ledger.Grant) {
 		return // of a window that is over
 	}
 	now = s.at(now)
+	if a.Budget.Period.IsInFlight() {
+		s.grantedInFlight(now, h, a, g)
+		s.advance(now, h)
+		return
+	}
 	credit(h.cell, a.Budget, max(0, g.Granted), 0)
 	switch {
 	case g.Refused == ledger.Early:

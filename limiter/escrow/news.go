@@ -18,7 +18,7 @@ func (s *shard) spread(now Instant, cl *cells.Cell, b ledger.Budget) {
 		return
 	}
 	set(cl, dirty)
-	if b.Period.IsLocal() || len(s.core.view.Load().rosters.Last().Members) < 2 {
+	if b.Period.IsLocal() || b.Period.IsInFlight() || len(s.core.view.Load().rosters.Last().Members) < 2 {
 		return // and it stays dirty, which spares the next requests this way
 	}
 	small := limitOf(cl, b.Period) <= smallBudget

@@ -2,6 +2,7 @@ package escrow
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sluicegate/sluice/limiter/ledger"
 	"github.com/sluicegate/sluice/limiter/window"
@@ -16,6 +17,8 @@ type oracle struct {
 	limitOf  map[ledger.Key]string
 	err      error
 	by       map[who]int64
+	flights  []flight
+	lost     map[ledger.Member]int64 // when they were fenced
 }
 
 type who struct {
@@ -33,7 +36,7 @@ type usage struct {
 func newOracle(w *world) *oracle {
 	return &oracle{
 		w: w, labels: map[ledger.Budget]int64{}, times: map[ledger.Budget]int64{},
-		versions: map[string][]*usage{}, limitOf: map[ledger.Key]string{}, by: map[who]int64{},
+		versions: map[string][]*usage{}, limitOf: map[ledger.Key]string{}, by: map[who]int64{}, lost: map[ledger.Member]int64{},
 	}
 }
 
@@ -69,6 +72,9 @@ func (o *oracle) knows(k ledger.Key, limit string) { o.limitOf[k] = limit }
 // began.
 func (o *oracle) allowed(b ledger.Budget) int64 {
 	w, _ := b.Window()
+	if b.Period.IsInFlight() { // who knows nothing new goes on for some seconds
+		w.From, w.Until = o.w.now-4*second, o.w.now
+	}
 	since := w.From - int64(b.Period.Slices())*(w.Until-w.From) - 2*second
 	most := int64(0)
 	for _, u := range o.versions[o.limitOf[b.Key]] {
@@ -90,6 +96,10 @@ func (o *oracle) admitted(n *simNode, b ledger.Budget) {
 		b.Key.Hi += uint64(n.number<<32 + n.tables) // each node's own, as long as it has its cells
 	}
 	o.by[who{b, n.id}]++
+	if b.Period.IsInFlight() {
+		o.began(n, b, most)
+		return
+	}
 	o.labels[b]++
 	if all := o.around(b); all > most {
 		o.fail("strict: %d admissions of %d at %d on %s in %v %v", all, most, o.w.now, n.id, b.Period, b)
@@ -99,6 +109,46 @@ func (o *oracle) admitted(n *simNode, b ledger.Budget) {
 	}
 	if start := b.Period.At(o.w.now).Start; start != b.Start {
 		o.fail("time: %s admits at %d in the window of %d %v", n.id, o.w.now, b.Start, b.Period)
+	}
+}
+
+// flight is a request that is being answered by a process.
+type flight struct {
+	n      *simNode
+	life   int
+	member ledger.Member
+	b      ledger.Budget
+	began  int64
+}
+
+// began counts a request that begins, and those that are in flight with it. What a
+// member had in flight that has been fenced for a while does not count.
+func (o *oracle) began(n *simNode, b ledger.Budget, most int64) {
+	o.flights = append(o.flights, flight{n, n.life, n.core.Member(), b, o.w.now})
+	all := int64(0)
+	o.flights = slices.DeleteFunc(o.flights, func(f flight) bool {
+		if !f.n.up || f.n.life != f.life {
+			return true // it died with its process
+		}
+		lost := o.lost[f.member] + ledger.Delay
+		if f.b == b && (lost == ledger.Delay || o.w.now < lost || f.began >= lost) {
+			all++
+		}
+		return false
+	})
+	if all > most {
+		o.fail("in flight: %d of %d at %d on %s %v", all, most, o.w.now, n.id, b)
+	}
+}
+
+// ended takes a request out of flight.
+func (o *oracle) ended(n *simNode, b ledger.Budget) {
+	if b.Period.IsLocal() {
+		b.Key.Hi += uint64(n.number<<32 + n.tables)
+	}
+	i := slices.IndexFunc(o.flights, func(f flight) bool { return f.n == n && f.life == n.life && f.b == b })
+	if i >= 0 {
+		o.flights = slices.Delete(o.flights, i, i+1)
 	}
 }
 

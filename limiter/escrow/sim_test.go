@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/sluicegate/sluice/limiter/cells"
@@ -68,6 +69,7 @@ type world struct {
 	idle    bool // there is no limit yet: the log rests
 	rested  bool
 	think   int64 // longest pause of a client between two requests
+	answer  int64 // and of a request in flight
 	waits   []int64
 }
 
@@ -94,7 +96,7 @@ type simNode struct {
 }
 
 func newWorld(seed uint64, start time.Time, nodes int, f faults, limits []*Limit) *world {
-	w := &world{rnd: rand.New(rand.NewPCG(seed, 1)), f: f, now: start.UnixMicro(), ledger: ledger.New(), think: 2 * millisecond}
+	w := &world{rnd: rand.New(rand.NewPCG(seed, 1)), f: f, now: start.UnixMicro(), ledger: ledger.New(), think: 2 * millisecond, answer: 20 * millisecond}
 	w.oracle = newOracle(w)
 	for i := range nodes {
 		n := &simNode{w: w, id: fmt.Sprintf("n%d", i+1), number: i, offset: w.rnd.Int64N(1e12), rosters: &ledger.Rosters{}}
@@ -203,7 +205,13 @@ func (w *world) commit() {
 	e := w.entry
 	w.entry = ledger.Entry{}
 	e.Stamp = w.now
+	before := w.ledger.Rosters().Last().Members
 	o := w.ledger.Apply(&e)
+	for _, m := range before {
+		if !slices.Contains(w.ledger.Rosters().Last().Members, m) {
+			w.oracle.lost[m] = o.Stamp
+		}
+	}
 	w.rested = e.Rest
 	w.outcomes = append(w.outcomes, o)
 	w.entries++
@@ -372,7 +380,27 @@ func (n *simNode) catchUp() {
 
 // take is a client's request; done is called with its decision.
 func (n *simNode) take(lim *Limit, key string, done func(Decision)) {
-	n.try(lim, key, n.w.now, done)
+	life, held := n.life, slices.ContainsFunc(lim.Rates, func(r Rate) bool { return r.Period.IsInFlight() })
+	n.try(lim, key, n.w.now, func(d Decision) {
+		if held && d.Admitted {
+			n.w.after(n.w.rnd.Int64N(n.w.answer), func() {
+				if n.up && n.life == life {
+					n.release(lim, key)
+				}
+			})
+		}
+		done(d)
+	})
+}
+
+// release ends a request.
+func (n *simNode) release(lim *Limit, key string) {
+	for _, r := range lim.Rates {
+		if r.Period.IsInFlight() {
+			n.w.oracle.ended(n, ledger.Budget{Key: n.core.key(lim, key), Period: r.Period, Start: 1})
+		}
+	}
+	n.core.Release(n.mono(), lim, key)
 }
 
 func (n *simNode) try(lim *Limit, key string, since int64, done func(Decision)) {

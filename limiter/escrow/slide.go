@@ -217,8 +217,11 @@ func (s *shard) entitled(b ledger.Budget, l ledger.Limit, most int64) int64 {
 // resetAfter is when all of a window's tokens are back after a request that was
 // admitted.
 func resetAfter(now Instant, p window.Period, w window.Window) int64 {
-	if p.IsSliding() {
+	switch {
+	case p.IsSliding():
 		return p.Seconds()
+	case p.IsInFlight():
+		return 1
 	}
 	return reset(now, w)
 }
@@ -227,7 +230,7 @@ func resetAfter(now Instant, p window.Period, w window.Window) int64 {
 func (s *shard) resetRefused(now Instant, b ledger.Budget, w window.Window) int64 {
 	p := b.Period
 	if !p.IsSliding() {
-		return reset(now, w)
+		return resetAfter(now, p, w)
 	}
 	for n := p.Slices(); n >= 0; n-- {
 		if cl, of := s.slice(b, n); cl != nil && s.spent(of, cl)+int64(cl.Extra.Load()) > 0 {

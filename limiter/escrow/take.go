@@ -42,7 +42,7 @@ func (c *Core) Take(mono int64, lim *Limit, key string, d *Decision) *Ticket {
 func (c *Core) takeOne(now Instant, lim *Limit, k ledger.Key, d *Decision) bool {
 	p := lim.Rates[0].Period
 	w := c.window(p, now.Lo)
-	if now.Hi >= w.Until {
+	if now.Hi >= w.Until || p.IsInFlight() {
 		return false
 	}
 	b := ledger.Budget{Key: k, Period: p, Start: w.Start}
@@ -102,6 +102,12 @@ func (s *shard) take(now Instant, lim *Limit, k ledger.Key, d *Decision) *Ticket
 			return nil
 		}
 		c.budget = ledger.Budget{Key: k, Period: p, Start: c.at.Start}
+		if p.IsInFlight() {
+			if ok, err := s.mayHold(now, p, lim.one(i)); !ok {
+				*d = Decision{Refused: i, Hold: holdForEntry, Err: err}
+				return nil
+			}
+		}
 		c.cell = s.cell(now, c.budget, lim.one(i))
 		if c.cell == nil && s.ahead(c.budget) {
 			*d = Decision{Hold: millisecond}
@@ -221,5 +227,8 @@ func (s *shard) ahead(b ledger.Budget) bool {
 
 // reset is the time to a window's end in whole seconds, at least 1.
 func reset(now Instant, w window.Window) int64 { return wholeSeconds(w.Until - now.Lo) }
+
+// holdForEntry is after how long to try again if an entry of the log is waited for.
+const holdForEntry = 5 * millisecond
 
 func wholeSeconds(us int64) int64 { return max(1, (us+second-1)/second) }

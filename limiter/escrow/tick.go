@@ -36,6 +36,16 @@ func (s *shard) tick(now Instant) (probing bool) {
 	kept := s.list[:0]
 	for _, h := range s.list {
 		w, _ := h.budget.Window()
+		if h.budget.Period.IsInFlight() {
+			keep, busy := s.tickInFlight(now, h)
+			probing = probing || busy
+			if keep {
+				kept = append(kept, h)
+			} else {
+				delete(s.hunts, placeOf(h.budget))
+			}
+			continue
+		}
 		switch {
 		case h.live > 0 && now.Lo >= w.Until:
 			s.nextWindow(now, h)

@@ -99,6 +99,11 @@ func (s *shard) serveWaiters(now Instant, h *hunt) {
 	if w, _ := h.budget.Window(); now.Hi >= w.Until {
 		return // they go on in the next window
 	}
+	if p := h.budget.Period; p.IsInFlight() {
+		if ok, _ := s.mayHold(now, p, h.limit); !ok {
+			return
+		}
+	}
 	for len(h.waiters) > 0 {
 		tk := h.waiters[0]
 		if tk.done {

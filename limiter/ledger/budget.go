@@ -112,15 +112,18 @@ func (l *Ledger) window(b *Budget) (*open, Refusal) {
 // wellFormed is false for what could not be meant.
 func (k *Ask) wellFormed() bool {
 	return !k.Budget.Period.IsLocal() && k.Limit.Version > 0 && amount(k.Limit.Max) && amount(k.Want) && amount(k.Waiting) &&
-		amount(k.Return) && k.Waiting <= k.Want
+		amount(k.Return) && amount(k.Held) && k.Waiting <= k.Want
 }
 
 func amount(n int64) bool { return n >= 0 && n <= MaxTokens }
 
-// ask carries out one ask.
-func (l *Ledger) ask(k *Ask) Grant {
-	if !k.wellFormed() {
+// ask carries out one ask of a member's.
+func (l *Ledger) ask(m Member, k *Ask) Grant {
+	switch {
+	case !k.wellFormed():
 		return Grant{Refused: Malformed}
+	case k.Budget.Period.IsInFlight():
+		return l.hold(m, k)
 	}
 	w, why := l.window(&k.Budget)
 	if why != NotRefused {
@@ -220,9 +223,9 @@ type row struct {
 	account
 }
 
-func (r row) compare(o row) int {
-	return cmp.Or(cmp.Compare(r.key.Hi, o.key.Hi), cmp.Compare(r.key.Lo, o.key.Lo))
-}
+func (r row) compare(o row) int { return r.key.compare(o.key) }
+
+func (k Key) compare(o Key) int { return cmp.Or(cmp.Compare(k.Hi, o.Hi), cmp.Compare(k.Lo, o.Lo)) }
 
 // rows copies the accounts, in no order.
 func (w *open) rows() (own, shared []row) {

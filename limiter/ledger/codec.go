@@ -27,8 +27,8 @@ var (
 // apart. Random numbers take eight bytes, others are varints in their shortest
 // form, and strings are preceded by their length: so a value has one encoding.
 const (
-	entryVersion  = 1
-	batchVersion  = 1
+	entryVersion  = 2
+	batchVersion  = 2
 	answerVersion = 1
 )
 
@@ -38,7 +38,7 @@ const (
 	minMember = 1 + 8
 	minChange = 1 + minMember
 	minBatch  = minMember + 8 + 1 + 1
-	minAsk    = 16 + 8
+	minAsk    = 16 + 9
 	minGrant  = 3
 )
 
@@ -177,6 +177,7 @@ func (b *Batch) append(out []byte) []byte {
 		out = binary.AppendVarint(out, k.Want)
 		out = binary.AppendVarint(out, k.Waiting)
 		out = binary.AppendVarint(out, k.Return)
+		out = binary.AppendVarint(out, k.Held)
 	}
 	return out
 }
@@ -188,7 +189,7 @@ func (d *decoder) batch() Batch {
 		k := &b.Asks[i]
 		k.Budget.Key, k.Budget.Period, k.Budget.Start = d.key(), d.period(), d.Int()
 		k.Limit = d.limit()
-		k.Want, k.Waiting, k.Return = d.Int(), d.Int(), d.Int()
+		k.Want, k.Waiting, k.Return, k.Held = d.Int(), d.Int(), d.Int(), d.Int()
 	}
 	return b
 }

@@ -30,7 +30,7 @@ var (
 var sampleBatch = Batch{Member: Member{"n1", 1 << 63}, Session: math.MaxUint64, Seq: 7, Asks: []Ask{
 	{
 		Budget: Budget{Key: Key{1, math.MaxUint64}, Period: window.Month, Start: 1780272000},
-		Limit:  Limit{Version: 3, Max: MaxTokens, Tolerant: true}, Want: 300, Waiting: 1, Return: 70,
+		Limit:  Limit{Version: 3, Max: MaxTokens, Tolerant: true}, Want: 300, Waiting: 1, Return: 70, Held: 3,
 	},
 	{Budget: Budget{Start: -1}, Want: math.MinInt64, Waiting: math.MaxInt64},
 }}

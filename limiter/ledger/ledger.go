@@ -23,15 +23,18 @@ type Ledger struct {
 	nodes   map[string]*node
 	windows []*open // by period and start
 	own     int     // budgets of all windows that belong to one key
+	// holdings are of what is in flight; some are to be looked at again at dueAt.
+	holdings map[Key]*holding
+	dueAt    int64 // 0 for none
 
-	maxOwn, maxNodes int // equal on all replicas, smaller in tests
+	maxOwn, maxNodes, maxHoldings int // equal on all replicas, smaller in tests
 }
 
 // New returns an empty ledger.
 func New() *Ledger {
 	return &Ledger{
-		rosters: &Rosters{}, nodes: make(map[string]*node),
-		maxOwn: maxBudgets, maxNodes: maxNodes,
+		rosters: &Rosters{}, nodes: make(map[string]*node), holdings: make(map[Key]*holding),
+		maxOwn: maxBudgets, maxNodes: maxNodes, maxHoldings: maxHoldings,
 	}
 }
 
@@ -65,6 +68,7 @@ func (l *Ledger) advance(proposed int64) {
 		g := Gap{After: last + Delay, Until: l.stamp, Members: l.rosters.Last().Members}
 		l.know(l.rosters.History, append(slices.Clone(l.rosters.Gaps), g))
 	}
+	l.forgetLost()
 	// A window's budgets are one table, so that all of them end in one step
 	// whatever their number.
 	l.windows = slices.DeleteFunc(l.windows, func(w *open) bool {
@@ -141,7 +145,7 @@ func (l *Ledger) batch(b *Batch) Answer {
 		a.Grants = make([]Grant, len(b.Asks))
 	}
 	for i := range b.Asks {
-		a.Grants[i] = l.ask(&b.Asks[i])
+		a.Grants[i] = l.ask(b.Member, &b.Asks[i])
 	}
 	n.grants = a.Grants
 	return a
@@ -193,5 +197,5 @@ func (l *Ledger) Len() int {
 	for _, w := range l.windows {
 		n += len(w.shared)
 	}
-	return n
+	return n + len(l.holdings)
 }

@@ -79,11 +79,13 @@ func (l *Ledger) changeOne(c *Change) {
 	switch c.Kind {
 	case Join:
 		if !present && !slices.Contains(n.void, m.Incarnation) {
+			l.lose(n)
 			n.end()
 			n.joined, n.incarnation = true, m.Incarnation
 		}
 	case Fence, Leave:
 		if present {
+			l.lose(n)
 			n.end()
 		}
 	}

@@ -117,7 +117,9 @@ func (d Division) Births(p window.Period, limit int64) int64 {
 // NeedsLog says that all tokens of the period's windows are the log's to grant,
 // also when it is silent: gaps are not remembered for as long as such windows
 // may last.
-func NeedsLog(p window.Period) bool { return p >= window.Periods && p.Seconds() > 60 }
+func NeedsLog(p window.Period) bool {
+	return p >= window.Periods && p.Seconds() > 60
+}
 
 // Share is m's part of Births: all parts add up to it. Who gets what cannot be
 // divided depends on the key.

@@ -21,6 +21,9 @@ const (
 	minNode   = 1 + 1 + 1 + 1
 	minWindow = 1 + 1 + 1 + 1
 	minRow    = 16 + 1 + 1 + 1 + 1
+	minHolder = minMember + 1 + 1
+
+	minHolding = 16 + 1 + 1 + 1
 )
 
 // MarshalBinary encodes the ledger. Ledgers that have applied the same log give
@@ -38,8 +41,10 @@ func (l *Ledger) MarshalBinary() ([]byte, error) {
 		own, shared := w.rows()
 		all[i], size = tables{w, own, shared}, size+len(own)+len(shared)
 	}
+	holdings := l.appendHoldings(nil)
 	l.mu.RUnlock()
 
+	b = append(b, holdings...)
 	b = slices.Grow(b, size*(minRow+16))
 	b = binary.AppendUvarint(b, uint64(len(all)))
 	for _, t := range all { // of open, only what never changes is used here
@@ -121,6 +126,50 @@ func (n *node) append(b []byte) []byte {
 	return appendGrants(binary.BigEndian.AppendUint64(b, n.session), n.grants)
 }
 
+// appendHoldings encodes the holdings by key.
+func (l *Ledger) appendHoldings(b []byte) []byte {
+	keys := make([]Key, 0, len(l.holdings))
+	for k := range l.holdings {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, Key.compare)
+	b = binary.AppendUvarint(binary.AppendVarint(b, l.dueAt), uint64(len(keys)))
+	for _, k := range keys {
+		h := l.holdings[k]
+		b = binary.AppendVarint(binary.AppendUvarint(k.append(b), h.version), h.max)
+		b = binary.AppendUvarint(b, uint64(len(h.holders)))
+		for i := range h.holders {
+			b = h.holders[i].member.append(b)
+			b = binary.AppendVarint(binary.AppendVarint(b, h.holders[i].n), h.holders[i].until)
+		}
+	}
+	return b
+}
+
+// holdings reads those of l, whose stamp is known.
+func (d *decoder) holdings(l *Ledger) {
+	l.dueAt = d.within(0, l.stamp+Delay)
+	var last Key
+	for i := range d.Count(maxHoldings, minHolding) {
+		k := d.key()
+		h := &holding{version: d.Uint(), max: d.within(0, MaxTokens)}
+		h.holders = wire.List[holder](d.Decoder, 2*maxNodes, minHolder)
+		for j := range h.holders {
+			h.holders[j] = holder{d.member(), d.within(0, 2*MaxTokens), d.within(0, l.stamp+Delay)}
+			if j > 0 && h.holders[j-1].compare(h.holders[j].member) >= 0 {
+				d.Fail("holders out of order")
+			}
+		}
+		if len(h.holders) == 0 || i > 0 && last.compare(k) >= 0 {
+			d.Fail("bad holding")
+		}
+		if !d.Sound() {
+			return
+		}
+		l.holdings[k], last = h, k
+	}
+}
+
 func appendNumbers(b []byte, ns []uint64) []byte {
 	b = binary.AppendUvarint(b, uint64(len(ns)))
 	for _, n := range ns {
@@ -149,6 +198,7 @@ func (l *Ledger) UnmarshalBinary(data []byte) error {
 	if !slices.Equal(n.members(), n.rosters.Last().Members) {
 		d.Fail("the nodes are not those of the roster")
 	}
+	d.holdings(n)
 	n.windows = wire.List[*open](d.Decoder, maxWindows, minWindow)
 	for i := range n.windows {
 		w := d.window(n)
@@ -167,6 +217,7 @@ func (l *Ledger) UnmarshalBinary(data []byte) error {
 	defer l.mu.Unlock()
 	l.stamp, l.rosters = n.stamp, n.rosters
 	l.nodes, l.windows, l.own = n.nodes, n.windows, n.own
+	l.holdings, l.dueAt = n.holdings, n.dueAt
 	return nil
 }
 

@@ -106,6 +106,9 @@ type Ask struct {
 	Want, Waiting int64
 	// Return is how many unspent tokens are given to the pool.
 	Return int64
+	// Held is what the member holds of an InFlight budget: all of it, so that
+	// nothing is lost with an answer that does not arrive.
+	Held int64
 }
 
 // Refusal is why an ask changed nothing.
@@ -120,7 +123,7 @@ const (
 	Expired
 	// Malformed: it could not be meant.
 	Malformed
-	// Full: there are windows of too many lengths.
+	// Full: there are windows of too many lengths, or too many keys are in flight.
 	Full
 )
 

@@ -6,7 +6,7 @@ import "time"
 // Period is a kind of window: which ones there are, and how long they last. It
 // is a code of 26 bits:
 //
-//	0-3   Second to Year, or fixed, or sliding
+//	0-3   Second to Year, or fixed, sliding, or InFlight
 //	4     counted on each node by itself
 //	5     the length is in minutes, else in seconds
 //	6-25  the length, of fixed and sliding windows
@@ -20,6 +20,9 @@ import "time"
 // slices, which are what At returns: a budget is kept if no slice and the Slices
 // before it together have more than it. So it is exact for every span of length
 // T, and a token comes back at most a slice later than T after it was spent.
+//
+// InFlight is one window without an end: a token comes back when who took it is
+// done.
 type Period uint32
 
 // The periods of the calendar, shortest first.
@@ -34,6 +37,9 @@ const (
 	// Periods is the number of periods of the calendar.
 	Periods = 6
 )
+
+// InFlight counts requests that are being answered.
+const InFlight Period = 9
 
 const (
 	fixed   = 6
@@ -103,14 +109,17 @@ func (p Period) IsLocal() bool { return p&local != 0 }
 // IsSliding says whether At returns slices.
 func (p Period) IsSliding() bool { return p&kindMask == sliding }
 
+// IsInFlight says whether the period is InFlight, of the cluster or of a node.
+func (p Period) IsInFlight() bool { return p&kindMask == InFlight }
+
 // Valid says whether there is such a period, in this one encoding.
 func (p Period) Valid() bool {
 	kind, length := p&kindMask, int64(p>>lengthAt)
 	switch {
 	case p>>Bits != 0:
 		return false
-	case kind < Periods:
-		return p&^local < Periods
+	case kind < Periods || kind == InFlight:
+		return p&^local == kind
 	case kind > sliding:
 		return false
 	}
@@ -125,8 +134,8 @@ func (p Period) Valid() bool {
 	return ok && q == p&^local
 }
 
-// Seconds is how long a window lasts, of a month or a year at least, and of
-// slices all of the sliding window.
+// Seconds is how long a window lasts, of a month or a year at least, of slices
+// all of the sliding window, and of InFlight as long as there is a calendar.
 func (p Period) Seconds() int64 {
 	switch p & kindMask {
 	case Second:
@@ -141,6 +150,8 @@ func (p Period) Seconds() int64 {
 		return 28 * 86400
 	case Year:
 		return 365 * 86400
+	case InFlight:
+		return MaxUnix
 	}
 	if p&inMinutes != 0 {
 		return int64(p>>lengthAt) * 60
@@ -183,9 +194,12 @@ func (p Period) String() string {
 		return "invalid"
 	}
 	text := ""
-	if kind := p & kindMask; kind < Periods {
+	switch kind := p & kindMask; {
+	case kind < Periods:
 		text = periodNames[kind]
-	} else {
+	case kind == InFlight:
+		text = "in flight"
+	default:
 		text = (time.Duration(p.Seconds()) * time.Second).String()
 	}
 	if p.IsSliding() {
@@ -226,6 +240,8 @@ func (p Period) At(us int64) Window {
 		return between(date(y, time.January), date(y+1, time.January))
 	case sliding:
 		return p.slices(us / p.slice())
+	case InFlight:
+		return Window{Start: 1, Until: MaxUnix * micro}
 	}
 	return aligned(unix, p.Seconds())
 }

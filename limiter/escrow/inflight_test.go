@@ -1,0 +1,94 @@
+package escrow
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/sluicegate/sluice/limiter/window"
+)
+
+// TestInFlightTight: with more demand than the limit, nearly as many requests are
+// in flight all the time, wherever they come from, and the log has little to do.
+func TestInFlightTight(t *testing.T) {
+	for _, c := range []struct {
+		max     int64
+		nodes   int
+		clients int
+		at      func(w *world, client, n int) *simNode
+		least   float64
+	}{
+		{1, 3, 6, func(w *world, _, n int) *simNode { return w.nodes[n%len(w.nodes)] }, 0.6},
+		{5, 3, 20, func(w *world, _, n int) *simNode { return w.nodes[n%len(w.nodes)] }, 0.8},
+		{5, 3, 20, func(w *world, client, _ int) *simNode { return w.nodes[client%len(w.nodes)] }, 0.8},
+		{50, 3, 100, func(w *world, _, n int) *simNode { return w.nodes[0] }, 0.95},
+		{50, 5, 100, func(w *world, client, _ int) *simNode { return w.nodes[w.rnd.IntN(len(w.nodes))] }, 0.9},
+	} {
+		t.Run(fmt.Sprintf("%d over %d", c.max, c.nodes), func(t *testing.T) {
+			t.Parallel()
+			lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{window.InFlight, c.max}}}
+			w := newWorld(7, time.Date(2026, 6, 15, 11, 59, 50, 0, time.UTC), c.nodes, faults{}, []*Limit{lim})
+			w.answer = 200 * millisecond
+			w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
+			n := 0
+			var client func(i int)
+			client = func(i int) {
+				n++
+				c.at(w, i, n).take(lim, "key", func(d Decision) {
+					w.after(w.rnd.Int64N(10*millisecond), func() { client(i) })
+				})
+			}
+			for i := range c.clients {
+				w.after(w.rnd.Int64N(second), func() { client(i) })
+			}
+			if err := w.run(5 * second); err != nil {
+				t.Fatal(err)
+			}
+			w.grants, w.waits = 0, nil
+			sum, samples := 0, 0
+			w.every(millisecond, func() { sum, samples = sum+len(w.oracle.flights), samples+1 })
+			if err := w.run(10 * second); err != nil {
+				t.Fatal(err)
+			}
+			used := float64(sum) / float64(samples) / float64(c.max)
+			t.Logf("%.1f %% in use; %d admitted in 10 s, %d entries with grants", 100*used, len(w.waits), w.grants)
+			if used < c.least {
+				t.Errorf("%.1f %% of %d are in use", 100*used, c.max)
+			}
+		})
+	}
+}
+
+// TestInFlightGivenBack: what nobody needs goes back, and nothing is kept of it.
+func TestInFlightGivenBack(t *testing.T) {
+	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{window.InFlight, 50}}}
+	w := newWorld(7, startOf(3), 3, faults{loss: 0.1, dup: 0.1}, []*Limit{lim})
+	key := w.nodes[0].core.key(lim, "key")
+	w.oracle.knows(key, lim.ID)
+	w.after(5*second, func() {
+		for i := range 60 {
+			w.nodes[i%3].take(lim, "key", func(Decision) {})
+		}
+	})
+	if err := w.run(5*second + 60*millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.ledger.Held(key)) != 3 {
+		t.Errorf("%v hold some", w.ledger.Held(key))
+	}
+	w.nodes[1].start(true) // what it answered is over
+	w.nodes[1].catchUp()
+	if err := w.run(10 * second); err != nil {
+		t.Fatal(err)
+	}
+	if held := w.ledger.Held(key); len(held) > 0 || w.ledger.Len() != 0 {
+		t.Errorf("%v is held, %d budgets", held, w.ledger.Len())
+	}
+	for _, n := range w.nodes {
+		for i := range n.core.shards {
+			if len(n.core.shards[i].list) > 0 || n.core.Busy() {
+				t.Errorf("%s is busy", n.id)
+			}
+		}
+	}
+}
