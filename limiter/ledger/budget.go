@@ -140,7 +140,7 @@ func (l *Ledger) ask(m Member, k *Ask) Grant {
 	members := int64(len(l.rosters.Last().Members))
 	var g Grant
 	if w.period.IsSliding() {
-		g = w.slide(&a, k, w.born(k.Limit.Max)-l.grantedBefore(w, k.Budget.Key), members)
+		g = w.slide(&a, k, l.grantedBefore(w, k.Budget.Key), members)
 	} else {
 		g = w.move(&a, k, shared, members)
 	}
@@ -190,10 +190,11 @@ func (k *Ask) part(pool, members int64) int64 {
 // slide carries out an ask for a slice of a sliding window. The account's pool is
 // less what was granted of the slice: what there is to grant is what others have
 // left, in this slice and the Slices before.
-func (w *open) slide(a *account, k *Ask, left, members int64) Grant {
+func (w *open) slide(a *account, k *Ask, before, members int64) Grant {
 	if k.Limit.Version > a.version {
 		a.setLimit(k.Limit)
 	}
+	left := w.born(a.max()) - before
 	a.pool += min(k.Return, -a.pool)
 	g := Grant{Granted: k.part(left+a.pool, members)}
 	a.pool -= g.Granted

@@ -27,12 +27,18 @@ type holder struct {
 	until  int64 // 0 for a member
 }
 
+// over says that it does not count any more.
+func (h *holder) over(stamp int64) bool { return h.until != 0 && h.until <= stamp }
+
 func (h *holder) compare(m Member) int {
 	return cmp.Or(strings.Compare(h.member.Node, m.Node), cmp.Compare(h.member.Incarnation, m.Incarnation))
 }
 
 // hold carries out an ask for an InFlight budget.
 func (l *Ledger) hold(m Member, k *Ask) Grant {
+	if _, ok := k.Budget.Window(); !ok {
+		return Grant{Refused: Malformed}
+	}
 	h := l.holdings[k.Budget.Key]
 	if h == nil {
 		switch {
@@ -44,10 +50,12 @@ func (l *Ledger) hold(m Member, k *Ask) Grant {
 		h = &holding{}
 		l.holdings[k.Budget.Key] = h
 	}
+	if h.forget(l.stamp); len(h.holders) == 0 {
+		h.version = 0
+	}
 	if k.Limit.Version > h.version {
 		h.version, h.max = k.Limit.Version, k.Limit.Max
 	}
-	h.forget(l.stamp)
 	i, ok := slices.BinarySearchFunc(h.holders, m, func(h holder, m Member) int { return h.compare(m) })
 	if !ok {
 		h.holders = slices.Insert(h.holders, i, holder{member: Member{strings.Clone(m.Node), m.Incarnation}})
@@ -72,7 +80,7 @@ func (l *Ledger) hold(m Member, k *Ask) Grant {
 
 // forget drops what members held that have long been none.
 func (h *holding) forget(stamp int64) {
-	h.holders = slices.DeleteFunc(h.holders, func(h holder) bool { return h.until != 0 && h.until <= stamp })
+	h.holders = slices.DeleteFunc(h.holders, func(h holder) bool { return h.over(stamp) })
 }
 
 // lose has what a node's present incarnation holds count for Delay only.
@@ -109,8 +117,10 @@ func (l *Ledger) Held(k Key) map[Member]int64 {
 	defer l.mu.RUnlock()
 	held := map[Member]int64{}
 	if h := l.holdings[k]; h != nil {
-		for i := range h.holders {
-			held[h.holders[i].member] += h.holders[i].n
+		for _, o := range h.holders {
+			if !o.over(l.stamp) {
+				held[o.member] = o.n
+			}
 		}
 	}
 	return held

@@ -23,6 +23,9 @@ type model struct {
 	answers map[batchID]Answer
 	begun   map[batchID]bool // of seq 1
 	budgets map[Budget]*tokens
+	held    map[Key]map[Member]int64
+	limits  map[Key]Limit // of what is held
+	lost    map[Member]int64
 }
 
 type batchID struct {
@@ -40,6 +43,7 @@ func newModel() *model {
 	return &model{
 		joined: map[string]uint64{}, void: map[Member]bool{}, last: map[Member]batchID{},
 		answers: map[batchID]Answer{}, begun: map[batchID]bool{}, budgets: map[Budget]*tokens{},
+		held: map[Key]map[Member]int64{}, limits: map[Key]Limit{}, lost: map[Member]int64{},
 	}
 }
 
@@ -80,10 +84,12 @@ func (m *model) apply(e *Entry) []Answer {
 		case c.Kind == Join && !same && !m.void[c.Member]:
 			if in {
 				m.void[Member{c.Member.Node, present}] = true
+				m.lost[Member{c.Member.Node, present}] = stamp
 			}
 			m.joined[c.Member.Node] = c.Member.Incarnation
 		case c.Kind != Join && same:
 			m.void[c.Member] = true
+			m.lost[c.Member] = stamp
 			delete(m.joined, c.Member.Node)
 		}
 	}
@@ -121,7 +127,11 @@ func (m *model) batch(b *Batch) Answer {
 	}
 	a := Answer{Member: b.Member, Session: b.Session, Seq: b.Seq}
 	for i := range b.Asks {
-		a.Grants = append(a.Grants, m.ask(&b.Asks[i]))
+		if k := &b.Asks[i]; k.Budget.Period.IsInFlight() && k.Budget.Start == 1 {
+			a.Grants = append(a.Grants, m.hold(b.Member, k))
+		} else {
+			a.Grants = append(a.Grants, m.ask(k))
+		}
 	}
 	m.last[b.Member], m.answers[id] = id, a
 	return a
@@ -134,7 +144,7 @@ func (m *model) ask(k *Ask) Grant {
 		return Grant{Refused: Malformed}
 	case m.now() < w.From-Delay:
 		return Grant{Refused: Early}
-	case m.now() > w.Until+Delay:
+	case m.now() > over(k.Budget):
 		return Grant{Refused: Expired}
 	}
 	b := m.budgets[k.Budget]
@@ -148,20 +158,76 @@ func (m *model) ask(k *Ask) Grant {
 	if k.Limit.Version > b.limit.Version {
 		b.limit = k.Limit
 	}
-	for r := k.Return; r > 0 && m.pool(k.Budget, b) < b.limit.Max; r-- {
+	room := func() bool { return m.pool(k.Budget, b) < b.limit.Max }
+	if k.Budget.Period.IsSliding() {
+		room = func() bool { return b.returned < b.granted }
+	}
+	for r := k.Return; r > 0 && room(); r-- {
 		b.returned++
 	}
+	g := Grant{Granted: m.part(k, m.pool(k.Budget, b))}
+	b.granted += g.Granted
+	g.Pool = m.pool(k.Budget, b)
+	return g
+}
+
+// part goes up to what is granted, one by one.
+func (m *model) part(k *Ask, pool int64) (granted int64) {
 	n := int64(len(m.members()))
-	granted, pool := int64(0), m.pool(k.Budget, b)
 	for granted < k.Want && granted < pool && (granted < k.Waiting || granted < 1 || granted < pool/(n+1)) {
 		granted++
 	}
-	b.granted += granted
-	return Grant{Granted: granted, Pool: m.pool(k.Budget, b)}
+	return granted
+}
+
+// hold takes the member's word for what it holds, and adds up what others do.
+func (m *model) hold(of Member, k *Ask) Grant {
+	key := k.Budget.Key
+	if k.Waiting > k.Want {
+		return Grant{Refused: Malformed}
+	}
+	for h := range m.held[key] {
+		if at, lost := m.lost[h]; lost && at+Delay <= m.now() {
+			delete(m.held[key], h)
+		}
+	}
+	if len(m.held[key]) == 0 {
+		m.held[key], m.limits[key] = map[Member]int64{}, Limit{}
+	}
+	if k.Limit.Version > m.limits[key].Version {
+		m.limits[key] = k.Limit
+	}
+	m.held[key][of] = k.Held
+	free := m.limits[key].Max
+	for _, n := range m.held[key] {
+		free -= n
+	}
+	g := Grant{Granted: m.part(k, free)}
+	g.Pool = free - g.Granted
+	if m.held[key][of] += g.Granted; m.held[key][of] == 0 {
+		delete(m.held[key], of)
+	}
+	return g
+}
+
+// over is when nobody needs to know what was granted of a budget.
+func over(b Budget) int64 {
+	w, _ := b.Window()
+	return w.Until + Delay + int64(b.Period.Slices())*(w.Until-w.From) + min(1, b.Period.Slices())*(w.Until-w.From)
 }
 
 // pool is what conservation says: births + pool + granted - returned = limit.
 func (m *model) pool(id Budget, b *tokens) int64 {
+	if id.Period.IsSliding() {
+		w, _ := id.Window()
+		pool := b.limit.Max - m.of(w.From/Second).Births(id.Period, b.limit.Max)
+		for n := range id.Period.Slices() + 1 {
+			if o := m.budgets[Budget{id.Key, id.Period, id.Start - n}]; o != nil {
+				pool -= o.granted - o.returned
+			}
+		}
+		return pool
+	}
 	births := m.of(id.Start).Births(id.Period, b.limit.Max)
 	return b.limit.Max - births - b.granted + b.returned
 }
@@ -201,7 +267,7 @@ func compare(l *Ledger, m *model) error {
 	n := 0
 	for id, b := range m.budgets {
 		pool, limit, ok := l.Pool(id)
-		if w, _ := id.Window(); m.now() > w.Until+Delay {
+		if m.now() > over(id) {
 			if ok {
 				return fmt.Errorf("%v is over and still there", id)
 			}
@@ -211,8 +277,19 @@ func compare(l *Ledger, m *model) error {
 			return fmt.Errorf("%v: pool %d of %+v, want %d of %+v", id, pool, limit, m.pool(id, b), b.limit)
 		}
 	}
-	if l.Len() != n {
+	if l.Len()-len(l.holdings) != n {
 		return fmt.Errorf("%d budgets, want %d", l.Len(), n)
+	}
+	for k, held := range m.held {
+		want := map[Member]int64{}
+		for h, n := range held {
+			if at, lost := m.lost[h]; !lost || at+Delay > m.now() {
+				want[h] = n
+			}
+		}
+		if d := cmp.Diff(want, l.Held(k)); d != "" {
+			return fmt.Errorf("%v is held otherwise: %s", k, d)
+		}
 	}
 	return nil
 }
@@ -270,10 +347,23 @@ var scripts = rapid.Custom(func(t *rapid.T) []Entry {
 	return script
 })
 
+// lengths are some windows that the calendar has not.
+var lengths = func() (ps []window.Period) {
+	for _, s := range []int64{2, 90} {
+		p, _ := window.Fixed(s)
+		ps = append(ps, p)
+	}
+	for _, s := range []int64{10, 61, 600} {
+		p, _ := window.Sliding(s)
+		ps = append(ps, p)
+	}
+	return ps
+}()
+
 func drawAsks(t *rapid.T, now int64, maxes []int64) []Ask {
 	asks := make([]Ask, rapid.IntRange(0, 3).Draw(t, "asks"))
 	for i := range asks {
-		p := rapid.SampledFrom([]window.Period{window.Second, window.Minute, window.Minute, window.Hour, window.Year}).Draw(t, "period")
+		p := rapid.SampledFrom(append([]window.Period{window.Second, window.Minute, window.Minute, window.Hour, window.Year, window.InFlight}, lengths...)).Draw(t, "period")
 		start := p.At(now + rapid.Int64Range(-6, 5).Draw(t, "at")*Second).Start
 		if rapid.IntRange(0, 20).Draw(t, "wrong") == 0 {
 			start++
@@ -285,6 +375,7 @@ func drawAsks(t *rapid.T, now int64, maxes []int64) []Ask {
 			Limit:  Limit{Version: v, Max: maxes[v-1], Tolerant: v == 2},
 			Want:   want, Waiting: min(want, rapid.Int64Range(0, 10).Draw(t, "waiting")),
 			Return: rapid.SampledFrom([]int64{0, 0, 0, 3, 200}).Draw(t, "return"),
+			Held:   rapid.SampledFrom([]int64{0, 0, 1, 20}).Draw(t, "held"),
 		}
 	}
 	return asks
