@@ -42,6 +42,8 @@ const (
 	Day    = window.Day
 	Month  = window.Month
 	Year   = window.Year
+	// InFlight counts requests that are being answered: see Limiter.Done.
+	InFlight = window.InFlight
 
 	Periods = window.Periods
 
@@ -224,6 +226,15 @@ func (l *Limiter) Take(ctx context.Context, lim *Limit, key string) Decision {
 		if !l.sleep(ctx, time.Duration(min(d.Hold, maxHold))*time.Microsecond) {
 			return Decision{Err: l.ended(ctx)}
 		}
+	}
+}
+
+// Done says that a request which Take has admitted is done: of a rate of
+// InFlight, its token may be taken again. It is to be called once for each
+// admission under a limit that has such a rate, with the same limit and key.
+func (l *Limiter) Done(lim *Limit, key string) {
+	if core := l.core.Load(); core != nil {
+		core.Done(l.mono(), lim, key)
 	}
 }
 

@@ -298,3 +298,20 @@ func TestMalformedCalls(t *testing.T) {
 		t.Errorf("%d of 3 left", n)
 	}
 }
+
+// TestInFlight: so many requests are admitted as the limit says, on all nodes
+// together, and others when those are done.
+func TestInFlight(t *testing.T) {
+	c := cluster(t, 3, nil)
+	lim := &limiter.Limit{ID: "flights", Version: 1, Rates: []limiter.Rate{{Period: limiter.InFlight, Max: 4}}}
+	lim.Prepare()
+	if n := take(t, c, 3, lim, 12); n != 4 {
+		t.Fatalf("%d of 4 are admitted", n)
+	}
+	for i := range 4 { // on the nodes that had them
+		c.Limiter(i%3).Done(lim, "key")
+	}
+	if n := take(t, c, 1, lim, 12); n != 4 {
+		t.Errorf("then %d of 4, on one node", n)
+	}
+}

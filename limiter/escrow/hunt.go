@@ -62,6 +62,7 @@ type hunt struct {
 	// Of what is in flight: the fewest tokens since leastAt, and what the log
 	// believes that this node holds.
 	least, leastAt, reported int64
+	wantedAt                 int64 // when another node has last said that it waits
 	counted                  int64 // spent then
 }
 
@@ -346,7 +347,7 @@ func (s *shard) askPeer(now Instant, h *hunt) {
 	// or reserved: those who wait ask again, as long as they have patience.
 	h.round, h.again = false, now.Lo+roundPause
 	if h.probing {
-		h.probing, h.denyUntil = false, now.Lo+softDenial
+		h.probing, h.denyUntil = false, now.Lo+h.denial()
 	}
 	h.setLow()
 }
@@ -354,16 +355,24 @@ func (s *shard) askPeer(now Instant, h *hunt) {
 // probe begins to ask again for those who come, after some have waited in vain:
 // they are refused at once meanwhile.
 func (s *shard) probe(now Instant, h *hunt) {
-	if h.probing || now.Lo < h.denyUntil || h.refused < h.denyUntil-softDenial {
+	if h.probing || now.Lo < h.denyUntil || h.refused < h.denyUntil-h.denial() {
 		return
 	}
 	h.probing = true
 	s.advance(now, h)
 }
 
+// denial is for how long requests are refused after one has waited in vain.
+func (h *hunt) denial() int64 {
+	if h.budget.Period.IsInFlight() {
+		return denialInFlight
+	}
+	return softDenial
+}
+
 // denied says whether a request is refused because others have waited in vain.
 func (h *hunt) denied(now Instant) bool {
-	if h.denyUntil == 0 || now.Lo >= h.denyUntil+softDenial && !h.probing {
+	if h.denyUntil == 0 || now.Lo >= h.denyUntil+h.denial() && !h.probing {
 		return false
 	}
 	h.refused, h.used = now.Lo, now.Lo

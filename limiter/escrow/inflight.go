@@ -17,6 +17,11 @@ import (
 const (
 	// spareAfter is how long a token must not have been needed to be given back.
 	spareAfter = 50 * millisecond
+	// wantedFor is how long it is given back at once after another node has said
+	// that it waits for some.
+	wantedFor = 100 * millisecond
+	// denialInFlight is softDenial for what comes back at any time.
+	denialInFlight = 20 * millisecond
 	// busyAgain is when the log is asked again if it had nothing.
 	busyAgain = 10 * millisecond
 	// unreported is what the log believes that this node holds if that is not
@@ -46,9 +51,9 @@ func (s *shard) mayHold(now Instant, p window.Period, l ledger.Limit) (ok bool, 
 	return true, nil
 }
 
-// Release says that a request which was admitted under a limit is done, at a
+// Done says that a request which was admitted under a limit is done, at a
 // moment of the own clock. Only rates of InFlight have their token back.
-func (c *Core) Release(mono int64, lim *Limit, key string) {
+func (c *Core) Done(mono int64, lim *Limit, key string) {
 	now, ok := c.Clock.At(mono)
 	if !ok {
 		return // never: it was admitted
@@ -60,12 +65,12 @@ func (c *Core) Release(mono int64, lim *Limit, key string) {
 	now = s.at(now)
 	for i := range lim.Rates {
 		if p := lim.Rates[i].Period; p.IsInFlight() {
-			s.release(now, ledger.Budget{Key: k, Period: p, Start: p.At(0).Start}, lim.one(i))
+			s.done(now, ledger.Budget{Key: k, Period: p, Start: p.At(0).Start}, lim.one(i))
 		}
 	}
 }
 
-func (s *shard) release(now Instant, b ledger.Budget, l ledger.Limit) {
+func (s *shard) done(now Instant, b ledger.Budget, l ledger.Limit) {
 	cl := s.core.table.Find(keyOf(b), b.Period)
 	if cl == nil {
 		return
@@ -88,8 +93,15 @@ func (s *shard) spare(now Instant, h *hunt) bool {
 		return false
 	}
 	have := tokens(h.cell)
+	if h.leastAt == 0 {
+		h.least, h.leastAt = have, now.Lo
+	}
 	h.least = min(h.least, have)
-	if have > 0 && now.Lo-h.leastAt >= spareAfter {
+	wanted := now.Lo-h.wantedAt < wantedFor
+	if wanted {
+		h.least = have
+	}
+	if have > 0 && (wanted || now.Lo-h.leastAt >= spareAfter) {
 		if n := h.least; n > 0 && h.live == 0 && remove(h.cell, h.budget, n) {
 			have -= n
 		}
@@ -153,7 +165,7 @@ func (s *shard) tickInFlight(now Instant, h *hunt) (keep, busy bool) {
 	switch {
 	case h.live > 0 || h.probing:
 		s.advance(now, h)
-	case h.denyUntil > 0 && h.refused > h.denyUntil-softDenial && now.Lo >= h.denyUntil:
+	case h.denyUntil > 0 && h.refused > h.denyUntil-h.denial() && now.Lo >= h.denyUntil:
 		s.probe(now, h)
 	}
 	busy = s.spare(now, h) || h.probing
@@ -175,7 +187,19 @@ func (s *shard) grantedInFlight(now Instant, h *hunt, a *ledger.Ask, g *ledger.G
 	if over := min(-g.Pool, credited(cl, h.budget.Period)); over > 0 {
 		credit(cl, h.budget, -over, 0) // a debt, that those pay who are done
 	}
-	if g.Pool > 0 {
+	switch {
+	case g.Pool > 0:
 		h.pool = poolHas
+	case a.Want > g.Granted:
+		s.core.box.news(h.budget, true) // others may have some to spare
+		s.core.kick()
+	}
+}
+
+// wanted has a node give back what it can spare, because another one waits.
+func (s *shard) wanted(now Instant, b ledger.Budget) {
+	if h := s.hunts[placeOf(b)]; h != nil {
+		h.wantedAt = now.Lo
+		s.spare(now, h)
 	}
 }

@@ -60,6 +60,9 @@ func (s *shard) newsOf(b ledger.Budget) (News, bool) {
 	if cl == nil || cl.Start.Load() != mark(b) {
 		return News{}, false
 	}
+	if b.Period.IsInFlight() { // that requests wait is all there is to tell
+		return News{Budget: b, Limit: ledger.Limit{Version: max(1, uint64(cl.Version.Load())), Max: limitOf(cl, b.Period)}, More: 1}, true
+	}
 	unset(cl, dirty) // first: what is spent from here on is news again
 	spent := min(max(0, s.spent(b, cl)), math.MaxUint32)
 	more := spent - int64(cl.Told.Load())
@@ -81,6 +84,9 @@ func (c *Core) hear(now Instant, n *News) {
 	now = s.at(now)
 	var cl *cells.Cell
 	switch {
+	case b.Period.IsInFlight():
+		s.wanted(now, b)
+		return
 	case now.Hi < w.From:
 		return
 	case b.Period.IsSliding():

@@ -57,7 +57,7 @@ func (c *Core) Serve(mono int64, r *Request) *Reply {
 func (c *Core) give(now Instant, t *Take) Give {
 	b := t.Budget
 	w, ok := foreign(b, t.Limit)
-	if !ok || t.Want <= 0 {
+	if !ok || t.Want <= 0 || b.Period.IsInFlight() {
 		return Give{}
 	}
 	s := c.shardOf(b.Key)
@@ -88,7 +88,7 @@ func (c *Core) give(now Instant, t *Take) Give {
 // can be meant.
 func foreign(b ledger.Budget, l ledger.Limit) (window.Window, bool) {
 	w, ok := b.Window()
-	return w, ok && !b.Period.IsLocal() && !b.Period.IsInFlight() && l.Version > 0 && l.Max > 0 && l.Max <= MaxTokens(b.Period)
+	return w, ok && !b.Period.IsLocal() && l.Version > 0 && l.Max > 0 && l.Max <= MaxTokens(b.Period)
 }
 
 // portion is how much of the tokens here another node gets: as its demand is to

@@ -400,7 +400,7 @@ func (n *simNode) release(lim *Limit, key string) {
 			n.w.oracle.ended(n, ledger.Budget{Key: n.core.key(lim, key), Period: r.Period, Start: 1})
 		}
 	}
-	n.core.Release(n.mono(), lim, key)
+	n.core.Done(n.mono(), lim, key)
 }
 
 func (n *simNode) try(lim *Limit, key string, since int64, done func(Decision)) {

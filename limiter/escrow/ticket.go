@@ -277,7 +277,7 @@ func (s *shard) giveUp(now Instant, tk *Ticket) {
 			continue
 		}
 		if now.Lo-tk.since >= patience && (n.hunt.pool != poolAsked || s.core.view.Load().leaderless) {
-			n.hunt.denyUntil = now.Lo + softDenial
+			n.hunt.denyUntil = now.Lo + n.hunt.denial()
 		}
 		s.refuse(now, tk, n)
 		return

@@ -86,6 +86,9 @@ func (in *Instance) Decode(into any) error {
 // may be a piece of the request: Take clones what it keeps.
 type Quota interface {
 	Take(ctx context.Context, limit *limiter.Limit, key string) limiter.Decision
+	// Done says that a request is done that was admitted under a limit of what
+	// is in flight.
+	Done(limit *limiter.Limit, key string)
 }
 
 // Env is what a node offers to its plugin instances. One Env lives as long as

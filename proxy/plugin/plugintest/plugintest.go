@@ -157,6 +157,17 @@ func (q *Quota) Take(_ context.Context, limit *limiter.Limit, key string) limite
 	return d
 }
 
+// Done implements plugin.Quota.
+func (q *Quota) Done(limit *limiter.Limit, key string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range limit.Rates {
+		if r.Period.IsInFlight() {
+			q.taken[account{limit.ID, key, r.Period}]--
+		}
+	}
+}
+
 // Taken gives how many requests have been admitted under a limit and key.
 func (q *Quota) Taken(limit, key string, p limiter.Period) int64 {
 	q.mu.Lock()

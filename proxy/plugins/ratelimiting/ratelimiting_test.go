@@ -233,6 +233,8 @@ type spy struct {
 	key   string
 }
 
+func (s *spy) Done(*limiter.Limit, string) {}
+
 func (s *spy) Take(_ context.Context, limit *limiter.Limit, key string) limiter.Decision {
 	s.limit, s.key = limit, key
 	return limiter.Decision{Admitted: true, Err: errors.New("undecided")}
