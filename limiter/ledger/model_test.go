@@ -142,7 +142,7 @@ func (m *model) ask(k *Ask) Grant {
 	switch {
 	case !ok || k.Waiting > k.Want:
 		return Grant{Refused: Malformed}
-	case m.now() < w.From-Delay:
+	case m.now() < w.From/Second*Second-Delay:
 		return Grant{Refused: Early}
 	case m.now() > over(k.Budget):
 		return Grant{Refused: Expired}
