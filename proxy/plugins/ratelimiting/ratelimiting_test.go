@@ -308,19 +308,6 @@ func TestKey(t *testing.T) {
 	}
 }
 
-func TestAddressKeys(t *testing.T) {
-	k := newAddressKeys()
-	for range 2 { // the second time around, the slots are taken by others
-		addr := netip.MustParseAddr("10.0.0.0")
-		for range 3 * addressSlots {
-			if got := k.key(addr); got != "ip:"+addr.String() {
-				t.Fatalf("key of %s is %s", addr, got)
-			}
-			addr = addr.Next()
-		}
-	}
-}
-
 func TestInstancesAreApart(t *testing.T) {
 	quota := &plugintest.Quota{}
 	env := plugintest.Env(quota)

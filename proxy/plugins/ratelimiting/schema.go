@@ -6,6 +6,7 @@ import (
 
 	"github.com/sluicegate/sluice/fsm/schema"
 	"github.com/sluicegate/sluice/limiter"
+	"github.com/sluicegate/sluice/proxy/plugins/internal/ratelimit"
 )
 
 // realtime is the sync_rate that means "no periodic synchronisation".
@@ -57,8 +58,9 @@ func configFields() []schema.Field {
 	}
 	return append(fields,
 		schema.Field{
-			Name: "limit_by", Type: schema.String, Default: byConsumer,
-			OneOf: schema.Strings(byConsumer, byCredential, byIP, byService, byHeader, byPath),
+			Name: "limit_by", Type: schema.String, Default: ratelimit.ByConsumer,
+			OneOf: schema.Strings(ratelimit.ByConsumer, ratelimit.ByCredential, ratelimit.ByIP, ratelimit.ByService,
+				ratelimit.ByHeader, ratelimit.ByPath),
 		},
 		schema.HeaderName("header_name"),
 		schema.Path("path"),

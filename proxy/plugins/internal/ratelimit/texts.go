@@ -1,4 +1,4 @@
-package ratelimiting
+package ratelimit
 
 import (
 	"math"
@@ -43,8 +43,6 @@ type addressKey struct {
 	addr netip.Addr
 	text string
 }
-
-func newAddressKeys() *addressKeys { return &addressKeys{} }
 
 // key gives "ip:" and the address. The prefix keeps it apart from header values,
 // which a client could choose to use up another one's budget.
