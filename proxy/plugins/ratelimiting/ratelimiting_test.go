@@ -263,7 +263,7 @@ func TestLimit(t *testing.T) {
 func TestKey(t *testing.T) {
 	bob, service := &fsm.Consumer{ID: "bob"}, &fsm.Service{ID: "svc"}
 	credential := plugin.Credential{ID: "cred", Identifier: "secret"}
-	const byAddress = "ip:192.0.2.7"
+	const byAddress = "\x00ip:192.0.2.7"
 	tests := map[string]struct {
 		config  string
 		prepare func(ex *plugin.Exchange)
@@ -276,7 +276,7 @@ func TestKey(t *testing.T) {
 		"credential, anonymous":       {`{"limit_by":"credential"}`, func(ex *plugin.Exchange) { ex.Consumer = bob }, byAddress},
 		"ip":                          {`{"limit_by":"ip"}`, func(ex *plugin.Exchange) { ex.Consumer = bob }, byAddress},
 		"ip, version 4 in 6":          {`{"limit_by":"ip"}`, func(ex *plugin.Exchange) { ex.Client = netip.MustParseAddrPort("[::ffff:192.0.2.7]:1") }, byAddress},
-		"ip, version 6":               {`{"limit_by":"ip"}`, func(ex *plugin.Exchange) { ex.Client = netip.MustParseAddrPort("[2001:db8::1]:1") }, "ip:2001:db8::1"},
+		"ip, version 6":               {`{"limit_by":"ip"}`, func(ex *plugin.Exchange) { ex.Client = netip.MustParseAddrPort("[2001:db8::1]:1") }, "\x00ip:2001:db8::1"},
 		"ip, the client's":            {`{"limit_by":"ip"}`, func(ex *plugin.Exchange) { ex.Peer = netip.MustParseAddrPort("198.51.100.1:1") }, byAddress},
 		"service":                     {`{"limit_by":"service"}`, func(ex *plugin.Exchange) { ex.Service, ex.Consumer = service, bob }, "svc"},
 		"service, none":               {`{"limit_by":"service"}`, nil, byAddress},
@@ -285,6 +285,7 @@ func TestKey(t *testing.T) {
 			ex.Request.Header.Add("X-Tenant", "t1")
 			ex.Request.Header.Add("X-Tenant", "t2")
 		}, "t1"},
+		"header, like an address":       {`{"limit_by":"header","header_name":"X-Tenant"}`, func(ex *plugin.Exchange) { ex.Request.Header.Add("X-Tenant", "ip:192.0.2.7") }, "ip:192.0.2.7"},
 		"header, empty":                 {`{"limit_by":"header","header_name":"X-Tenant"}`, func(ex *plugin.Exchange) { ex.Request.Header.Add("X-Tenant", "") }, ""},
 		"header, none":                  {`{"limit_by":"header","header_name":"X-Tenant"}`, nil, byAddress},
 		"path":                          {`{"limit_by":"path","path":"/a"}`, nil, "/a"},
@@ -322,7 +323,7 @@ func TestInstancesAreApart(t *testing.T) {
 				t.Errorf("instance %s: verdict %v, want %v", id, got, want)
 			}
 		}
-		if n := quota.Taken(id, "ip:192.0.2.7", limiter.Minute); n != 1 {
+		if n := quota.Taken(id, "\x00ip:192.0.2.7", limiter.Minute); n != 1 {
 			t.Errorf("instance %s took %d", id, n)
 		}
 	}

@@ -10,8 +10,8 @@ func TestAddressKeys(t *testing.T) {
 	for range 2 { // the second time around, the slots are taken by others
 		addr := netip.MustParseAddr("10.0.0.0")
 		for range 3 * addressSlots {
-			if got := k.key(addr); got != "ip:"+addr.String() {
-				t.Fatalf("key of %s is %s", addr, got)
+			if got := k.key(addr); got != "\x00ip:"+addr.String() {
+				t.Fatalf("key of %s is %q", addr, got)
 			}
 			addr = addr.Next()
 		}
