@@ -21,9 +21,11 @@
 //     quorum for a while, nodes go on with equal shares of the limit; a request
 //     about which nothing can be decided is let through without rate limit fields. If
 //     false, such requests are answered 500.
-//   - policy (local), redis, sync_rate: accepted and given back as they are,
-//     so that configurations of Kong work; the budget is cluster-wide and exact
-//     with every policy.
+//   - policy (local): local, cluster and redis are the same, as are redis and
+//     sync_rate whatever they say: all are accepted and given back as they are, so
+//     that configurations of Kong work, and the budget is cluster-wide and exact.
+//     node, which is not Kong's, is the way out: each node counts by itself and
+//     admits all of the limit.
 //
 // Each plugin instance has budgets of its own, whatever its scope.
 package ratelimiting
@@ -58,8 +60,11 @@ func warn(config map[string]any) []string {
 	return []string{"rate-limiting: redis is not used: the limit is enforced by the cluster itself"}
 }
 
+// policyNode has each node count by itself.
+const policyNode = "node"
+
 // Config is the plugin's config, described in the package's comment. What is
-// not enforced (policy, redis, sync_rate) is not here.
+// not enforced (redis, sync_rate) is not here.
 type Config struct {
 	Second            float64 `json:"second"`
 	Minute            float64 `json:"minute"`
@@ -67,6 +72,7 @@ type Config struct {
 	Day               float64 `json:"day"`
 	Month             float64 `json:"month"`
 	Year              float64 `json:"year"`
+	Policy            string  `json:"policy"`
 	LimitBy           string  `json:"limit_by"`
 	HeaderName        string  `json:"header_name"`
 	Path              string  `json:"path"`
@@ -116,9 +122,14 @@ func (c *Config) windows() []ratelimit.Window {
 	titles := [limiter.Periods]string{"Second", "Minute", "Hour", "Day", "Month", "Year"}
 	list := make([]ratelimit.Window, 0, limiter.Periods)
 	for i, budget := range [limiter.Periods]float64{c.Second, c.Minute, c.Hour, c.Day, c.Month, c.Year} {
-		if budget > 0 {
-			list = append(list, ratelimit.Window{Period: limiter.Period(i), Max: budget, Title: titles[i]})
+		if budget <= 0 {
+			continue
 		}
+		period := limiter.Period(i)
+		if c.Policy == policyNode {
+			period = period.Local()
+		}
+		list = append(list, ratelimit.Window{Period: period, Max: budget, Title: titles[i]})
 	}
 	return list
 }

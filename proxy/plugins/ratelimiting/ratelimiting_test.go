@@ -3,6 +3,7 @@ package ratelimiting
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -257,6 +258,28 @@ func TestLimit(t *testing.T) {
 	want.Prepare()
 	if !reflect.DeepEqual(want, s.limit) {
 		t.Errorf("limit %+v, want %+v", s.limit, want)
+	}
+}
+
+// TestPolicyNode: the windows are the node's own, and Kong's policies are one.
+func TestPolicyNode(t *testing.T) {
+	for policy, local := range map[string]bool{"local": false, "cluster": false, "redis": false, "node": true} {
+		var s spy
+		config := fmt.Sprintf(`{"second":1,"month":5,"policy":%q,"redis":{"host":"h.test"}}`, policy)
+		instance(t, &s, config).Access(plugintest.Exchange("GET", "/"))
+		want := []limiter.Rate{{Period: limiter.Second, Max: 1}, {Period: limiter.Month, Max: 5}}
+		if local {
+			want = []limiter.Rate{{Period: limiter.Second.Local(), Max: 1}, {Period: limiter.Month.Local(), Max: 5}}
+		}
+		if diff := cmp.Diff(want, s.limit.Rates); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", policy, diff)
+		}
+	}
+	ex := plugintest.Exchange("GET", "/")
+	serve(instance(t, &plugintest.Quota{}, `{"minute":5,"policy":"node"}`), ex)
+	want := map[string]string{"limit-minute": "5", "remaining-minute": "4", "limit": "5", "remaining": "4", "reset": "60"}
+	if diff := cmp.Diff(want, answerOf(ex).Header); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -19,7 +19,7 @@ var (
 )
 
 // configSchema is rate-limiting's part of the plugins entity, as Kong publishes
-// it.
+// it but for the policy node.
 func configSchema() *schema.Schema {
 	return &schema.Schema{
 		Name: name,
@@ -66,7 +66,7 @@ func configFields() []schema.Field {
 		schema.Path("path"),
 		schema.Field{
 			Name: "policy", Type: schema.String, Default: "local", LenMin: new(0),
-			OneOf: schema.Strings("local", "cluster", "redis"),
+			OneOf: schema.Strings("local", "cluster", "redis", policyNode),
 		},
 		schema.Field{Name: "fault_tolerant", Type: schema.Boolean, Required: true, Default: true},
 		schema.Field{Name: "redis", Type: schema.Record, Required: true, Fields: redisFields()},
