@@ -38,20 +38,8 @@ type answer struct {
 	Header map[string]string
 }
 
-// answerOf gives the rate limit fields without their common words:
-// "X-RateLimit-Limit-Minute" is "limit-minute", "RateLimit-Reset" is "reset".
 func answerOf(ex *plugin.Exchange) answer {
-	a := answer{ex.Response.Status, map[string]string{}}
-	ex.Response.Header.All(func(name, value string) bool {
-		switch short, ours := strings.CutPrefix(strings.TrimPrefix(name, "X-"), "RateLimit-"); {
-		case ours:
-			a.Header[strings.ToLower(short)] = value
-		case name == "Retry-After":
-			a.Header["retry"] = value
-		}
-		return true
-	})
-	return a
+	return answer{ex.Response.Status, plugintest.RateLimitFields(ex)}
 }
 
 func TestTutorial(t *testing.T) {
@@ -228,20 +216,14 @@ func TestUndecided(t *testing.T) {
 	}
 }
 
-// spy keeps what the plugin asks the quota.
-type spy struct {
-	limit *limiter.Limit
-	key   string
-}
-
-func (s *spy) Take(_ context.Context, limit *limiter.Limit, key string) limiter.Decision {
-	s.limit, s.key = limit, key
-	return limiter.Decision{Admitted: true, Err: errors.New("undecided")}
+// spied is a quota that decides nothing: what it was asked is of interest.
+func spied() *plugintest.Quota {
+	return &plugintest.Quota{Answer: &limiter.Decision{Admitted: true, Err: errors.New("undecided")}}
 }
 
 func TestLimit(t *testing.T) {
-	var s spy
-	env := plugintest.Env(&s)
+	s := spied()
+	env := plugintest.Env(s)
 	in := &plugin.Instance{ID: "an-id", Version: 7, Config: map[string]any{
 		"second": 0.1, "minute": int64(5), "hour": 5.5, "day": nil, "month": 1e300, "limit_by": "ip", "fault_tolerant": true,
 	}}
@@ -256,22 +238,23 @@ func TestLimit(t *testing.T) {
 		},
 	}
 	want.Prepare()
-	if !reflect.DeepEqual(want, s.limit) {
-		t.Errorf("limit %+v, want %+v", s.limit, want)
+	if got, _ := s.Asked(); !reflect.DeepEqual(want, got) {
+		t.Errorf("limit %+v, want %+v", got, want)
 	}
 }
 
 // TestPolicyNode: the windows are the node's own, and Kong's policies are one.
 func TestPolicyNode(t *testing.T) {
 	for policy, local := range map[string]bool{"local": false, "cluster": false, "redis": false, "node": true} {
-		var s spy
+		s := spied()
 		config := fmt.Sprintf(`{"second":1,"month":5,"policy":%q,"redis":{"host":"h.test"}}`, policy)
-		instance(t, &s, config).Access(plugintest.Exchange("GET", "/"))
+		instance(t, s, config).Access(plugintest.Exchange("GET", "/"))
+		limit, _ := s.Asked()
 		want := []limiter.Rate{{Period: limiter.Second, Max: 1}, {Period: limiter.Month, Max: 5}}
 		if local {
 			want = []limiter.Rate{{Period: limiter.Second.Local(), Max: 1}, {Period: limiter.Month.Local(), Max: 5}}
 		}
-		if diff := cmp.Diff(want, s.limit.Rates); diff != "" {
+		if diff := cmp.Diff(want, limit.Rates); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", policy, diff)
 		}
 	}
@@ -317,16 +300,16 @@ func TestKey(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			var s spy
+			s := spied()
 			ex := plugintest.Exchange("GET", "/a?x=1")
 			if test.prepare != nil {
 				test.prepare(ex)
 			}
 			config := strings.Replace(test.config, "{", `{"minute":5,`, 1)
 			config = strings.Replace(config, ",}", "}", 1)
-			instance(t, &s, config).Access(ex)
-			if s.key != test.want {
-				t.Errorf("counted under %q, want %q", s.key, test.want)
+			instance(t, s, config).Access(ex)
+			if _, key := s.Asked(); key != test.want {
+				t.Errorf("counted under %q, want %q", key, test.want)
 			}
 		})
 	}
