@@ -56,6 +56,9 @@ const (
 func Fixed(seconds int64) (Period, bool)   { return window.Fixed(seconds) }
 func Sliding(seconds int64) (Period, bool) { return window.Sliding(seconds) }
 
+// MaxTokens is the largest budget of a period's windows.
+func MaxTokens(p Period) int64 { return escrow.MaxTokens(p) }
+
 // Errors of the package.
 var (
 	// ErrClosed is returned after Close.

@@ -6,4 +6,5 @@ import (
 	_ "github.com/sluicegate/sluice/proxy/plugins/keyauth"
 	_ "github.com/sluicegate/sluice/proxy/plugins/prometheus"
 	_ "github.com/sluicegate/sluice/proxy/plugins/ratelimiting"
+	_ "github.com/sluicegate/sluice/proxy/plugins/ratelimitingadvanced"
 )

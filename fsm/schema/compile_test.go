@@ -89,6 +89,32 @@ func TestWith(t *testing.T) {
 	}
 }
 
+// TestWithComplete: what the schema below fills in, the one above sees; and each works alone.
+func TestWithComplete(t *testing.T) {
+	add := func(word string) func(map[string]any) {
+		return func(entity map[string]any) {
+			text, _ := entity["text"].(string)
+			entity["text"] = text + word
+		}
+	}
+	fields := []schema.Field{{Name: "text", Type: schema.String}}
+	for _, c := range []struct {
+		base, sub func(map[string]any)
+		want      any
+	}{
+		{nil, nil, nil},
+		{add("a"), nil, "a"},
+		{nil, add("b"), "b"},
+		{add("a"), add("b"), "ab"},
+	} {
+		s := schema.Must(&schema.Schema{Name: "base", Fields: fields, Complete: c.base}).With(&schema.Schema{Name: "sub", Complete: c.sub})
+		got, violation := s.Insert(at(someTime), map[string]any{})
+		if violation != nil || got["text"] != c.want {
+			t.Errorf("text %v, want %v; %v", got["text"], c.want, violation)
+		}
+	}
+}
+
 func TestFieldAttributes(t *testing.T) {
 	cases := []struct {
 		field          schema.Field

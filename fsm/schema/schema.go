@@ -206,8 +206,8 @@ func (s *Schema) Compile() error {
 }
 
 // With returns a new compiled schema: this one with sub laid over it. Fields of sub replace the fields of
-// the same name, its checks come after the existing ones. It panics when sub does not fit (a field that
-// this schema lacks, another type), so it belongs into start-up code.
+// the same name, its checks and its Complete come after the existing ones. It panics when sub does not fit
+// (a field that this schema lacks, another type), so it belongs into start-up code.
 func (s *Schema) With(sub *Schema) *Schema {
 	merged, err := s.overlay(sub)
 	if err != nil {
@@ -239,11 +239,25 @@ func (s *Schema) overlay(sub *Schema) (*Schema, error) {
 		fields[i] = f
 	}
 	merged := &Schema{
-		Name: s.Name, TTL: s.TTL || sub.TTL, Fields: fields, Complete: s.Complete,
+		Name: s.Name, TTL: s.TTL || sub.TTL, Fields: fields, Complete: inTurn(s.Complete, sub.Complete),
 		Shorthands: slices.Concat(s.Shorthands, sub.Shorthands),
 		Checks:     slices.Concat(s.Checks, sub.Checks),
 	}
 	return merged, merged.Compile()
+}
+
+// inTurn is first, then second; either may be nil.
+func inTurn(first, second func(map[string]any)) func(map[string]any) {
+	switch {
+	case first == nil:
+		return second
+	case second == nil:
+		return first
+	}
+	return func(entity map[string]any) {
+		first(entity)
+		second(entity)
+	}
 }
 
 // For returns the schema that applies to an entity: the variant its SubschemaKey picks, or the schema

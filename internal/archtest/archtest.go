@@ -29,11 +29,12 @@ func floors() []floor {
 		{"fsm", 4},
 		{"proxy/http1", 4},
 		{"proxy/plugin", 5}, {"proxy/plugin/*", 5}, {"proxy/router", 5}, {"proxy/upstream", 5}, {"proxy/tlsconf", 5},
-		{"proxy/plugins/*", 6},
-		{"proxy", 7}, {"cluster", 7}, {"cluster/*", 7},
-		{"api", 8},
-		{"cmd/sluice", 9},
-		{"scripts/*", 10},
+		{"proxy/plugins/internal/*", 6},
+		{"proxy/plugins/*", 7},
+		{"proxy", 8}, {"cluster", 8}, {"cluster/*", 8},
+		{"api", 9},
+		{"cmd/sluice", 10},
+		{"scripts/*", 11},
 	}
 }
 

@@ -120,6 +120,8 @@ type Quota struct {
 	mu sync.Mutex
 	// Answer, if not nil, is every decision.
 	Answer *limiter.Decision
+	limit  *limiter.Limit
+	key    string
 	taken  map[account]int64
 }
 
@@ -133,6 +135,7 @@ type account struct {
 func (q *Quota) Take(_ context.Context, limit *limiter.Limit, key string) limiter.Decision {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.limit, q.key = limit, key
 	if q.Answer != nil {
 		return *q.Answer
 	}
@@ -166,6 +169,30 @@ func (q *Quota) Done(limit *limiter.Limit, key string) {
 			q.taken[account{limit.ID, key, r.Period}]--
 		}
 	}
+}
+
+// Asked gives the limit and the key of the last request.
+func (q *Quota) Asked() (limit *limiter.Limit, key string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.limit, q.key
+}
+
+// RateLimitFields gives the rate limit fields of an answer without their common
+// words: "X-RateLimit-Limit-Minute" is "limit-minute", "RateLimit-Reset" is
+// "reset", and Retry-After is "retry".
+func RateLimitFields(ex *plugin.Exchange) map[string]string {
+	fields := map[string]string{}
+	ex.Response.Header.All(func(name, value string) bool {
+		switch short, ours := strings.CutPrefix(strings.TrimPrefix(name, "X-"), "RateLimit-"); {
+		case ours:
+			fields[strings.ToLower(short)] = value
+		case name == "Retry-After":
+			fields["retry"] = value
+		}
+		return true
+	})
+	return fields
 }
 
 // Taken gives how many requests have been admitted under a limit and key.

@@ -15,8 +15,9 @@ import (
 
 // ComparePublished compares what a plugin's schema publishes with what Kong
 // publishes. Kong's files are no part of the tree: SLUICE_KONG_REFERENCE names
-// their folder, and without them the test is skipped.
-func ComparePublished(t *testing.T, name string) {
+// their folder, and without them the test is skipped. The edits are what Sluice
+// has beyond Kong: each changes one field of what Kong publishes of the config.
+func ComparePublished(t *testing.T, name string, edits ...Edit) {
 	t.Helper()
 	folder := os.Getenv("SLUICE_KONG_REFERENCE")
 	if folder == "" {
@@ -37,9 +38,41 @@ func ComparePublished(t *testing.T, name string) {
 	if err := json.Unmarshal(published, &got); err != nil {
 		t.Fatal(err)
 	}
+	for _, edit := range edits {
+		edit.Change(configField(t, want, edit.Field))
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("published schema (-Kong +Sluice):\n%s", diff)
 	}
+}
+
+// Edit is a change of one field of a config, as it is published.
+type Edit struct {
+	Field  string
+	Change func(attributes map[string]any)
+}
+
+// configField finds the attributes of one field of a published config.
+func configField(t *testing.T, published any, name string) map[string]any {
+	t.Helper()
+	attributes := field(field(published, "config"), name)
+	if attributes == nil {
+		t.Fatalf("Kong publishes no field config.%s", name)
+	}
+	return attributes
+}
+
+// field finds a field in a published list of them, nil if there is none.
+func field(record any, name string) map[string]any {
+	attributes, _ := record.(map[string]any)
+	list, _ := attributes["fields"].([]any)
+	for _, entry := range list {
+		named, _ := entry.(map[string]any)
+		if found, ok := named[name].(map[string]any); ok {
+			return found
+		}
+	}
+	return nil
 }
 
 // Insert sends a plugin entity through its schema as the Admin API would and

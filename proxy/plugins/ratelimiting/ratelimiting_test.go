@@ -3,6 +3,7 @@ package ratelimiting
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -37,20 +38,8 @@ type answer struct {
 	Header map[string]string
 }
 
-// answerOf gives the rate limit fields without their common words:
-// "X-RateLimit-Limit-Minute" is "limit-minute", "RateLimit-Reset" is "reset".
 func answerOf(ex *plugin.Exchange) answer {
-	a := answer{ex.Response.Status, map[string]string{}}
-	ex.Response.Header.All(func(name, value string) bool {
-		switch short, ours := strings.CutPrefix(strings.TrimPrefix(name, "X-"), "RateLimit-"); {
-		case ours:
-			a.Header[strings.ToLower(short)] = value
-		case name == "Retry-After":
-			a.Header["retry"] = value
-		}
-		return true
-	})
-	return a
+	return answer{ex.Response.Status, plugintest.RateLimitFields(ex)}
 }
 
 func TestTutorial(t *testing.T) {
@@ -227,22 +216,14 @@ func TestUndecided(t *testing.T) {
 	}
 }
 
-// spy keeps what the plugin asks the quota.
-type spy struct {
-	limit *limiter.Limit
-	key   string
-}
-
-func (s *spy) Done(*limiter.Limit, string) {}
-
-func (s *spy) Take(_ context.Context, limit *limiter.Limit, key string) limiter.Decision {
-	s.limit, s.key = limit, key
-	return limiter.Decision{Admitted: true, Err: errors.New("undecided")}
+// spied is a quota that decides nothing: what it was asked is of interest.
+func spied() *plugintest.Quota {
+	return &plugintest.Quota{Answer: &limiter.Decision{Admitted: true, Err: errors.New("undecided")}}
 }
 
 func TestLimit(t *testing.T) {
-	var s spy
-	env := plugintest.Env(&s)
+	s := spied()
+	env := plugintest.Env(s)
 	in := &plugin.Instance{ID: "an-id", Version: 7, Config: map[string]any{
 		"second": 0.1, "minute": int64(5), "hour": 5.5, "day": nil, "month": 1e300, "limit_by": "ip", "fault_tolerant": true,
 	}}
@@ -257,15 +238,38 @@ func TestLimit(t *testing.T) {
 		},
 	}
 	want.Prepare()
-	if !reflect.DeepEqual(want, s.limit) {
-		t.Errorf("limit %+v, want %+v", s.limit, want)
+	if got, _ := s.Asked(); !reflect.DeepEqual(want, got) {
+		t.Errorf("limit %+v, want %+v", got, want)
+	}
+}
+
+// TestPolicyNode: the windows are the node's own, and Kong's policies are one.
+func TestPolicyNode(t *testing.T) {
+	for policy, local := range map[string]bool{"local": false, "cluster": false, "redis": false, "node": true} {
+		s := spied()
+		config := fmt.Sprintf(`{"second":1,"month":5,"policy":%q,"redis":{"host":"h.test"}}`, policy)
+		instance(t, s, config).Access(plugintest.Exchange("GET", "/"))
+		limit, _ := s.Asked()
+		want := []limiter.Rate{{Period: limiter.Second, Max: 1}, {Period: limiter.Month, Max: 5}}
+		if local {
+			want = []limiter.Rate{{Period: limiter.Second.Local(), Max: 1}, {Period: limiter.Month.Local(), Max: 5}}
+		}
+		if diff := cmp.Diff(want, limit.Rates); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", policy, diff)
+		}
+	}
+	ex := plugintest.Exchange("GET", "/")
+	serve(instance(t, &plugintest.Quota{}, `{"minute":5,"policy":"node"}`), ex)
+	want := map[string]string{"limit-minute": "5", "remaining-minute": "4", "limit": "5", "remaining": "4", "reset": "60"}
+	if diff := cmp.Diff(want, answerOf(ex).Header); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
 func TestKey(t *testing.T) {
 	bob, service := &fsm.Consumer{ID: "bob"}, &fsm.Service{ID: "svc"}
 	credential := plugin.Credential{ID: "cred", Identifier: "secret"}
-	const byAddress = "ip:192.0.2.7"
+	const byAddress = "\x00ip:192.0.2.7"
 	tests := map[string]struct {
 		config  string
 		prepare func(ex *plugin.Exchange)
@@ -278,7 +282,7 @@ func TestKey(t *testing.T) {
 		"credential, anonymous":       {`{"limit_by":"credential"}`, func(ex *plugin.Exchange) { ex.Consumer = bob }, byAddress},
 		"ip":                          {`{"limit_by":"ip"}`, func(ex *plugin.Exchange) { ex.Consumer = bob }, byAddress},
 		"ip, version 4 in 6":          {`{"limit_by":"ip"}`, func(ex *plugin.Exchange) { ex.Client = netip.MustParseAddrPort("[::ffff:192.0.2.7]:1") }, byAddress},
-		"ip, version 6":               {`{"limit_by":"ip"}`, func(ex *plugin.Exchange) { ex.Client = netip.MustParseAddrPort("[2001:db8::1]:1") }, "ip:2001:db8::1"},
+		"ip, version 6":               {`{"limit_by":"ip"}`, func(ex *plugin.Exchange) { ex.Client = netip.MustParseAddrPort("[2001:db8::1]:1") }, "\x00ip:2001:db8::1"},
 		"ip, the client's":            {`{"limit_by":"ip"}`, func(ex *plugin.Exchange) { ex.Peer = netip.MustParseAddrPort("198.51.100.1:1") }, byAddress},
 		"service":                     {`{"limit_by":"service"}`, func(ex *plugin.Exchange) { ex.Service, ex.Consumer = service, bob }, "svc"},
 		"service, none":               {`{"limit_by":"service"}`, nil, byAddress},
@@ -287,6 +291,7 @@ func TestKey(t *testing.T) {
 			ex.Request.Header.Add("X-Tenant", "t1")
 			ex.Request.Header.Add("X-Tenant", "t2")
 		}, "t1"},
+		"header, like an address":       {`{"limit_by":"header","header_name":"X-Tenant"}`, func(ex *plugin.Exchange) { ex.Request.Header.Add("X-Tenant", "ip:192.0.2.7") }, "ip:192.0.2.7"},
 		"header, empty":                 {`{"limit_by":"header","header_name":"X-Tenant"}`, func(ex *plugin.Exchange) { ex.Request.Header.Add("X-Tenant", "") }, ""},
 		"header, none":                  {`{"limit_by":"header","header_name":"X-Tenant"}`, nil, byAddress},
 		"path":                          {`{"limit_by":"path","path":"/a"}`, nil, "/a"},
@@ -295,31 +300,18 @@ func TestKey(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			var s spy
+			s := spied()
 			ex := plugintest.Exchange("GET", "/a?x=1")
 			if test.prepare != nil {
 				test.prepare(ex)
 			}
 			config := strings.Replace(test.config, "{", `{"minute":5,`, 1)
 			config = strings.Replace(config, ",}", "}", 1)
-			instance(t, &s, config).Access(ex)
-			if s.key != test.want {
-				t.Errorf("counted under %q, want %q", s.key, test.want)
+			instance(t, s, config).Access(ex)
+			if _, key := s.Asked(); key != test.want {
+				t.Errorf("counted under %q, want %q", key, test.want)
 			}
 		})
-	}
-}
-
-func TestAddressKeys(t *testing.T) {
-	k := newAddressKeys()
-	for range 2 { // the second time around, the slots are taken by others
-		addr := netip.MustParseAddr("10.0.0.0")
-		for range 3 * addressSlots {
-			if got := k.key(addr); got != "ip:"+addr.String() {
-				t.Fatalf("key of %s is %s", addr, got)
-			}
-			addr = addr.Next()
-		}
 	}
 }
 
@@ -337,7 +329,7 @@ func TestInstancesAreApart(t *testing.T) {
 				t.Errorf("instance %s: verdict %v, want %v", id, got, want)
 			}
 		}
-		if n := quota.Taken(id, "ip:192.0.2.7", limiter.Minute); n != 1 {
+		if n := quota.Taken(id, "\x00ip:192.0.2.7", limiter.Minute); n != 1 {
 			t.Errorf("instance %s took %d", id, n)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sluicegate/sluice/fsm/schema"
 	"github.com/sluicegate/sluice/limiter"
+	"github.com/sluicegate/sluice/proxy/plugins/internal/ratelimit"
 )
 
 // realtime is the sync_rate that means "no periodic synchronisation".
@@ -18,7 +19,7 @@ var (
 )
 
 // configSchema is rate-limiting's part of the plugins entity, as Kong publishes
-// it.
+// it but for the policy node.
 func configSchema() *schema.Schema {
 	return &schema.Schema{
 		Name: name,
@@ -57,14 +58,15 @@ func configFields() []schema.Field {
 	}
 	return append(fields,
 		schema.Field{
-			Name: "limit_by", Type: schema.String, Default: byConsumer,
-			OneOf: schema.Strings(byConsumer, byCredential, byIP, byService, byHeader, byPath),
+			Name: "limit_by", Type: schema.String, Default: ratelimit.ByConsumer,
+			OneOf: schema.Strings(ratelimit.ByConsumer, ratelimit.ByCredential, ratelimit.ByIP, ratelimit.ByService,
+				ratelimit.ByHeader, ratelimit.ByPath),
 		},
 		schema.HeaderName("header_name"),
 		schema.Path("path"),
 		schema.Field{
 			Name: "policy", Type: schema.String, Default: "local", LenMin: new(0),
-			OneOf: schema.Strings("local", "cluster", "redis"),
+			OneOf: schema.Strings("local", "cluster", "redis", policyNode),
 		},
 		schema.Field{Name: "fault_tolerant", Type: schema.Boolean, Required: true, Default: true},
 		schema.Field{Name: "redis", Type: schema.Record, Required: true, Fields: redisFields()},

@@ -9,7 +9,12 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugin/plugintest"
 )
 
-func TestPublished(t *testing.T) { plugintest.ComparePublished(t, name) }
+func TestPublished(t *testing.T) {
+	plugintest.ComparePublished(t, name, plugintest.Edit{Field: "policy", Change: func(policy map[string]any) {
+		list, _ := policy["one_of"].([]any)
+		policy["one_of"] = append(list, "node")
+	}})
+}
 
 func TestSchema(t *testing.T) {
 	tests := map[string]struct{ config, message string }{
@@ -22,7 +27,7 @@ func TestSchema(t *testing.T) {
 		"year below second": {`{"second":10,"year":9.5}`,
 			"schema violation (config: The limit for year(9.5) cannot be lower than the limit for second(10.0))"},
 		"equal":          {`{"minute":5,"hour":5}`, ""},
-		"unknown policy": {`{"minute":5,"policy":"magic"}`, "schema violation (config.policy: expected one of: local, cluster, redis)"},
+		"unknown policy": {`{"minute":5,"policy":"magic"}`, "schema violation (config.policy: expected one of: local, cluster, redis, node)"},
 		"redis, no host": {`{"minute":5,"policy":"redis"}`,
 			"2 schema violations (failed conditional validation given value of field 'config.policy'; " +
 				"config.redis: {\n  host = \"required field missing\"\n})"},
@@ -38,6 +43,9 @@ func TestSchema(t *testing.T) {
 				"config.path: should start with: /)"},
 		"error code": {`{"minute":5,"error_code":0}`, "schema violation (config.error_code: value must be greater than 0)"},
 		"sync_rate with local": {`{"minute":5,"sync_rate":1}`,
+			"schema violation (config: sync_rate can only be used with the redis policy)"},
+		"node": {`{"minute":5,"policy":"node"}`, ""},
+		"sync_rate with node": {`{"minute":5,"policy":"node","sync_rate":1}`,
 			"schema violation (config: sync_rate can only be used with the redis policy)"},
 		"sync_rate too small": {`{"minute":5,"policy":"redis","redis":{"host":"r.test"},"sync_rate":0.01}`,
 			"schema violation (config: sync_rate must be greater than 0.02, or -1 to disable)"},
@@ -90,6 +98,7 @@ func TestRedisIsSaidToBeUnused(t *testing.T) {
 	for body, said := range map[string]bool{
 		`{"config":{"minute":5}}`:                                            false,
 		`{"config":{"minute":5,"policy":"cluster"}}`:                         false,
+		`{"config":{"minute":5,"policy":"node"}}`:                            false,
 		`{"config":{"minute":5,"policy":"redis","redis":{"host":"h.test"}}}`: true,
 		`{"config":{"minute":5,"policy":"local","redis_host":"h.test"}}`:     true,
 	} {

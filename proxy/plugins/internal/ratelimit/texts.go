@@ -1,4 +1,4 @@
-package ratelimiting
+package ratelimit
 
 import (
 	"math"
@@ -44,17 +44,18 @@ type addressKey struct {
 	text string
 }
 
-func newAddressKeys() *addressKeys { return &addressKeys{} }
+// addressPrefix keeps addresses apart from header values, which a client could
+// choose to use up another one's budget: no header field has a NUL in it.
+const addressPrefix = "\x00ip:"
 
-// key gives "ip:" and the address. The prefix keeps it apart from header values,
-// which a client could choose to use up another one's budget.
+// key gives the address with its prefix.
 func (k *addressKeys) key(addr netip.Addr) string {
 	addr = addr.Unmap()
 	slot := &k.slots[slotOf(addr)]
 	if known := slot.Load(); known != nil && known.addr == addr {
 		return known.text
 	}
-	fresh := &addressKey{addr: addr, text: "ip:" + addr.String()}
+	fresh := &addressKey{addr: addr, text: addressPrefix + addr.String()}
 	slot.Store(fresh)
 	return fresh.text
 }
