@@ -93,7 +93,7 @@ func New(env *plugin.Env, in *plugin.Instance, cfg Config) (*Gate, error) {
 func (g *Gate) Access(ex *plugin.Exchange, key string) plugin.Verdict {
 	d := g.quota.Take(ex.Context(), &g.Limit, key)
 	if d.Err != nil {
-		return g.undecided(ex)
+		return Undecided(ex, g.Limit.FaultTolerant)
 	}
 	if !g.HideHeaders {
 		kept := g.shared.decisions.Get().(*limiter.Decision)
@@ -106,14 +106,14 @@ func (g *Gate) Access(ex *plugin.Exchange, key string) plugin.Verdict {
 	return g.Refuse(ex)
 }
 
-// undecided handles a request for which no token could be had or refused.
-func (g *Gate) undecided(ex *plugin.Exchange) plugin.Verdict {
+// Undecided handles a request for which no token could be had or refused.
+func Undecided(ex *plugin.Exchange, tolerant bool) plugin.Verdict {
 	if ex.Context().Err() != nil {
 		// The client has gone or the node stops: this is no failure of the
 		// cluster to be tolerant of, and the request has no token.
 		return ex.Error(503, "")
 	}
-	if g.Limit.FaultTolerant {
+	if tolerant {
 		return plugin.Continue
 	}
 	return ex.Exit(500, "An unexpected error occurred")

@@ -30,6 +30,10 @@ func (n *numbers) text(v int64) string {
 	return strconv.FormatInt(v, 10)
 }
 
+// Number is the decimal text of a count, which is there already if it is below
+// 4096.
+func (s *Shared) Number(v int64) string { return s.numbers.text(v) }
+
 func roundUp(v float64) int64 { return int64(math.Ceil(v)) }
 
 // addressKeys gives the keys under which clients are counted by address. It
