@@ -27,7 +27,7 @@ type Core struct {
 	node   string
 	secret Secret
 	random func() uint64
-	audit  func(ledger.Budget)
+	audit  func(Admission)
 	kick   func() // called when Ready may have something new; must not block
 	rules  rules
 	// insert is the table's, but in tests that have no room.
@@ -118,8 +118,9 @@ type Config struct {
 	Random  func() uint64
 	// Kick is called, under a lock, when Ready may have something new.
 	Kick func()
-	// Audit, if set, is called under a lock for every token spent.
-	Audit func(ledger.Budget)
+	// Audit, if set, is called for every token spent, before the request is
+	// admitted: concurrently, and sometimes under a lock.
+	Audit func(Admission)
 }
 
 // New returns a Core that knows nothing yet of the log.
@@ -218,8 +219,17 @@ func (c *Core) window(p window.Period, lo int64) window.Window {
 
 func (c *Core) shardOf(k ledger.Key) *shard { return &c.shards[cells.Shard(cells.Key(k))] }
 
-func (c *Core) admitted(b ledger.Budget) {
+// Admission is one token spent, for Config.Audit.
+type Admission struct {
+	Budget ledger.Budget
+	Limit  ledger.Limit // that was decided by
+	At     Instant
+	// Incarnation is this process's at that moment.
+	Incarnation uint64
+}
+
+func (c *Core) admitted(now Instant, b ledger.Budget, lim *Limit, i int) {
 	if c.audit != nil {
-		c.audit(b)
+		c.audit(Admission{Budget: b, Limit: lim.one(i), At: now, Incarnation: c.view.Load().member.Incarnation})
 	}
 }
