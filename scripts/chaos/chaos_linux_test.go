@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sluicegate/sluice/scripts/chaos/plan"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// buildSluice builds the binary under test.
+func buildSluice(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sluice-chaos")
+	build := exec.Command("go", "build", "-pgo=off", "-tags", "chaos", "-o", path, "github.com/sluicegate/sluice/cmd/sluice")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
+// TestSmoke kills each node in turn and starts it again with what it left, under
+// load. It wants strictness, and that something was admitted; how much and how
+// fast depends on the machine.
+func TestSmoke(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts real nodes for some seconds")
+	}
+	var faults []plan.Fault
+	for i := range voters {
+		faults = append(faults, plan.Fault{Kind: plan.Kill, Pick: i, At: time.Duration(i)*1500*time.Millisecond + time.Second, For: 300 * time.Millisecond})
+	}
+	o := options{binary: buildSluice(t), duration: 6 * time.Second, load: 1, plain: true, faults: faults}
+	var log bytes.Buffer
+	dir := t.TempDir()
+	result, problems, err := single(t.Context(), o, 1, dir, &log)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	if result.Violations > 0 || len(problems) > 0 || result.Records == 0 || result.Admitted == 0 {
+		_ = result.Write(&log)
+		t.Errorf("%d problems\n%s", len(problems), log.String())
+	}
+	if err := recheck(dir, io.Discard); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	var out bytes.Buffer
+	if err := chaos([]string{"-help"}, &out, &out); err != nil {
+		t.Error(err)
+	}
+	for _, word := range []string{"-seed", "-duration", "one-way", "Ctrl-C", "/dev/net/tun"} {
+		if !strings.Contains(out.String(), word) {
+			t.Errorf("the help has no %q", word)
+		}
+	}
+	for _, args := range [][]string{{"x"}, {"-runs", "0"}, {"-kinds", "cut,rain"}, {"-duration", "1s"}, {"-sluice", "/nonexistent"}, {"-check", "/nonexistent"}} {
+		if err := chaos(args, io.Discard, io.Discard); err == nil {
+			t.Errorf("%q is accepted", args)
+		}
+	}
+	if o, err := parse([]string{"-kinds", "cut, kill"}, io.Discard); err != nil || len(o.kinds) != 2 {
+		t.Errorf("%v %v", o.kinds, err)
+	}
+	if o, err := parse([]string{"-kinds", "none"}, io.Discard); err != nil || len(o.kinds) != 0 {
+		t.Errorf("%v %v", o.kinds, err)
+	}
+}
