@@ -374,5 +374,6 @@ func (l *Limiter) Leave(ctx context.Context) error {
 	if core == nil {
 		return nil
 	}
+	core.Resign()
 	return l.change(ctx, ledger.Change{Kind: ledger.Leave, Member: core.Member()})
 }

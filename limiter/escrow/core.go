@@ -43,6 +43,7 @@ type Core struct {
 	waiting atomic.Int64 // open tickets
 	ticks   atomic.Uint64
 	probing atomic.Bool // some hunt was at the last tick
+	leaving atomic.Bool // asks for no place in the roster any more
 	// untimely says that a request waits for an entry of the log.
 	untimely atomic.Bool
 
