@@ -8,7 +8,6 @@ import (
 
 	"github.com/sluicegate/sluice/limiter"
 	"github.com/sluicegate/sluice/limiter/audit"
-	"github.com/sluicegate/sluice/limiter/ledger"
 )
 
 // openAudit opens the record of admissions, if limits_audit asks for one: else
@@ -36,10 +35,25 @@ func (g *gateway) openAudit(log *zap.Logger) (func(limiter.Admission), error) {
 // auditRecord is what is written of an admission. It is all that the record
 // knows of the limiter's types.
 func auditRecord(a *limiter.Admission) audit.Record {
+	p := a.Budget.Period
+	w, _ := a.Budget.Window() // there is one, of what was admitted
+	unit, length := auditUnit(p)
 	return audit.Record{
 		KeyHi: a.Budget.Key.Hi, KeyLo: a.Budget.Key.Lo,
-		Start: a.Budget.Start * ledger.Second, Unit: audit.Second + audit.Unit(a.Budget.Period),
+		Start: w.From, Unit: unit, Length: length, Local: p.IsLocal(),
 		Lo: a.At.Lo, Hi: a.At.Hi, Incarnation: a.Incarnation,
 		Version: a.Limit.Version, Max: a.Limit.Max, Tokens: 1,
 	}
+}
+
+// auditUnit is what the record calls a period, and its length where that does not
+// say it.
+func auditUnit(p limiter.Period) (u audit.Unit, seconds uint32) {
+	if p.IsSliding() {
+		return audit.Sliding, uint32(p.Seconds())
+	}
+	if c := p &^ limiter.Second.Local(); c < limiter.Periods {
+		return audit.Second + audit.Unit(c), 0
+	}
+	return audit.Fixed, uint32(p.Seconds())
 }

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 
 func sample(n uint64) Record {
 	return Record{
-		KeyHi: n, KeyLo: n + 1, Start: 60e6, Unit: Minute, Length: 7, Lo: -3, Hi: 4, Incarnation: 5,
+		KeyHi: n, KeyLo: n + 1, Start: 60e6, Unit: Fixed, Length: 7, Local: n%2 == 1, Lo: -3, Hi: 4, Incarnation: 5,
 		Version: 6, Max: 1 << 40, Tokens: 1,
 	}
 }

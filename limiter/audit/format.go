@@ -17,7 +17,8 @@
 //	       64 node's id and 128 node's name, each 64 bytes at most, then zeros
 //	record  0 u32 CRC-32C of bytes 8 to 96, 4 u32 always 1: written last
 //	        8 u64, 16 u64 the key's hash
-//	       24 i64 start of the window   32 u8 unit   36 u32 length in seconds
+//	       24 i64 start of the window   32 u8 unit   33 u8 1: counted on this
+//	       node by itself   36 u32 length in seconds
 //	       40 i64, 48 i64 the cluster's time: not before, not after
 //	       56 i64 monotonic time of this machine when it was recorded
 //	       64 u64 incarnation   72 u64 the limit's version   80 i64 the limit
@@ -57,7 +58,9 @@ var ErrFormat = errors.New("audit: not an audit file of this version")
 // Unit says what a window is.
 type Unit uint8
 
-// The units. The first six are windows of the calendar in UTC.
+// The units. The first six are windows of the calendar in UTC. Fixed windows
+// begin at multiples of their length. Of a sliding window, which is every span of
+// its length, the start is that of the slice in which was admitted.
 const (
 	Second Unit = iota + 1
 	Minute
@@ -65,6 +68,8 @@ const (
 	Day
 	Month
 	Year
+	Fixed
+	Sliding
 )
 
 // Record is one admission, or rather what it took of one window. A request that
@@ -72,10 +77,12 @@ const (
 type Record struct {
 	KeyHi, KeyLo uint64
 	// Start is the first moment of the window, unix microseconds of the cluster's
-	// time. Length is in seconds, for units that need one.
+	// time. Length is in seconds, of fixed and sliding windows.
 	Start  int64
 	Unit   Unit
 	Length uint32
+	// Local says that the node counts by itself.
+	Local bool
 	// Lo and Hi bound the cluster's time at the admission.
 	Lo, Hi int64
 	// Mono is set by Append: microseconds of the machine's monotonic clock.
@@ -110,6 +117,9 @@ func (r *Record) encode(b []byte, table *crc32.Table) uint64 {
 	le.PutUint64(b[16:], r.KeyLo)
 	le.PutUint64(b[24:], uint64(r.Start))
 	le.PutUint32(b[32:], uint32(r.Unit))
+	if r.Local {
+		b[33] = 1
+	}
 	le.PutUint32(b[36:], r.Length)
 	le.PutUint64(b[40:], uint64(r.Lo))
 	le.PutUint64(b[48:], uint64(r.Hi))
@@ -142,7 +152,7 @@ func (r *Record) decode(b []byte, table *crc32.Table) (there, whole bool) {
 	}
 	*r = Record{
 		KeyHi: le.Uint64(b[8:]), KeyLo: le.Uint64(b[16:]),
-		Start: int64(le.Uint64(b[24:])), Unit: Unit(b[32]), Length: le.Uint32(b[36:]),
+		Start: int64(le.Uint64(b[24:])), Unit: Unit(b[32]), Local: b[33] == 1, Length: le.Uint32(b[36:]),
 		Lo: int64(le.Uint64(b[40:])), Hi: int64(le.Uint64(b[48:])), Mono: int64(le.Uint64(b[56:])),
 		Incarnation: le.Uint64(b[64:]), Version: le.Uint64(b[72:]), Max: int64(le.Uint64(b[80:])),
 		Tokens: le.Uint32(b[88:]),

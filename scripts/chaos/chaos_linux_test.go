@@ -43,13 +43,13 @@ func TestSmoke(t *testing.T) {
 	o := options{binary: buildSluice(t), duration: 6 * time.Second, load: 1, plain: true, faults: faults}
 	var log bytes.Buffer
 	dir := t.TempDir()
-	result, problems, err := single(t.Context(), o, 1, dir, &log)
+	s, err := single(t.Context(), o, 1, dir, &log)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
-	if result.Violations > 0 || len(problems) > 0 || result.Records == 0 || result.Admitted == 0 {
-		_ = result.Write(&log)
-		t.Errorf("%d problems\n%s", len(problems), log.String())
+	if s.failed() || s.result.Records == 0 || s.result.Admitted == 0 {
+		_ = s.result.Write(&log)
+		t.Errorf("%d problems\n%s", len(s.problems), log.String())
 	}
 	if err := recheck(dir, io.Discard); err != nil {
 		t.Error(err)

@@ -173,18 +173,18 @@ func series(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		seed := o.seed + uint64(i)
 		dir := filepath.Join(root, fmt.Sprintf("seed-%d", seed))
 		_, _ = fmt.Fprintf(stderr, "run %d of %d: seed %d, %s, in %s\n", i+1, o.runs, seed, o.duration, dir)
-		result, problems, err := single(ctx, o, seed, dir, stderr)
+		s, err := single(ctx, o, seed, dir, stderr)
 		if err != nil {
 			return fmt.Errorf("seed %d: %w; see %s", seed, err, dir)
 		}
-		sums = append(sums, summary{seed, result, problems})
-		if err := tell(stdout, dir, result, problems); err != nil {
+		sums = append(sums, s)
+		if err := s.tell(stdout, dir); err != nil {
 			return err
 		}
-		if result.Violations > 0 || len(problems) > 0 {
+		if s.failed() {
 			writeSums(stdout, sums)
 			return fmt.Errorf("seed %d: %d violations, %d problems; settings, faults, logs and records are in %s (again: -seed %d -runs 1 -duration %s; count again: -check %s)",
-				seed, result.Violations, len(problems), dir, seed, o.duration, dir)
+				seed, s.result.Violations, len(s.problems), dir, seed, o.duration, dir)
 		}
 		if !o.keep {
 			if err := os.RemoveAll(dir); err != nil {

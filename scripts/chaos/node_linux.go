@@ -32,8 +32,9 @@ type node struct {
 	dir    string
 	binary string
 	args   []string
-	// problem is told what a node did that it should not.
-	problem func(format string, args ...any)
+	// problem is told what a node did that it should not, note what it may do but
+	// somebody should know.
+	problem, note func(format string, args ...any)
 
 	mu      sync.Mutex
 	cmd     *exec.Cmd
@@ -184,7 +185,7 @@ func (n *node) awaitEnd(how string) {
 	case <-ended:
 		// Killed by another fault meanwhile is no failure to end.
 		if code := cmd.ProcessState.ExitCode(); code > 0 {
-			n.problem("%s ended with exit code %d after %s: %s", n.name, code, how, n.lastWords())
+			n.note("%s ended with exit code %d after %s: %s", n.name, code, how, n.lastWords())
 		}
 	case <-time.After(stopPatience):
 		n.problem("%s did not end within %s after %s", n.name, stopPatience, how)

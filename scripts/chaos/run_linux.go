@@ -51,23 +51,25 @@ type run struct {
 	nodes    []*node // the members, and who has joined later
 	spaces   []*netns.Space
 	problems []string
+	notes    []string
 }
 
 // single makes one run and counts it. Whatever happens, its processes and
 // namespaces are gone when it returns.
-func single(ctx context.Context, o options, seed uint64, dir string, out io.Writer) (_ *check.Result, problems []string, err error) {
+func single(ctx context.Context, o options, seed uint64, dir string, out io.Writer) (s summary, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, nil, err
+		return s, err
 	}
 	r := &run{o: o, seed: seed, dir: dir, out: out, book: &book.Run{Seed: seed}, up: newService()}
 	if err := r.carryOut(ctx); err != nil {
-		return nil, nil, err
+		return s, err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, nil, errors.New("interrupted")
+		return s, errors.New("interrupted")
 	}
-	result, err := check.Check(dir)
-	return result, r.problems, err
+	s = summary{seed: seed, problems: r.problems, notes: r.notes}
+	s.result, err = check.Check(dir)
+	return s, err
 }
 
 func (r *run) carryOut(ctx context.Context) (err error) {
@@ -150,7 +152,7 @@ func (r *run) newNode() (*node, error) {
 		return nil, err
 	}
 	name := fmt.Sprintf("node%d", i)
-	n := &node{name: name, space: s, dir: filepath.Join(r.dir, name), binary: r.o.binary, problem: r.problem}
+	n := &node{name: name, space: s, dir: filepath.Join(r.dir, name), binary: r.o.binary, problem: r.problem, note: r.note}
 	r.nodes = append(r.nodes, n)
 	return n, nil
 }
@@ -300,6 +302,14 @@ func (r *run) say(format string, args ...any) {
 		at = fmt.Sprintf("%5.1fs ", time.Since(r.begun).Seconds())
 	}
 	_, _ = fmt.Fprintf(r.out, "  %s%s\n", at, fmt.Sprintf(format, args...))
+}
+
+// note takes note of something that should be told.
+func (r *run) note(format string, args ...any) {
+	r.mu.Lock()
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+	r.mu.Unlock()
+	r.say("note: "+format, args...)
 }
 
 // problem takes note of something that should not have happened, besides what the

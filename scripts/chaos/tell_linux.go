@@ -18,11 +18,15 @@ const reportFile = "report.txt"
 type summary struct {
 	seed     uint64
 	result   *check.Result
-	problems []string
+	problems []string // which fail the run
+	notes    []string
 }
 
+func (s *summary) failed() bool { return s.result.Violations > 0 || len(s.problems) > 0 }
+
 // tell writes a run's result for people, and into its directory.
-func tell(w io.Writer, dir string, r *check.Result, problems []string) error {
+func (s *summary) tell(w io.Writer, dir string) error {
+	r := s.result
 	f, err := os.Create(filepath.Join(dir, reportFile))
 	if err != nil {
 		return err
@@ -32,8 +36,12 @@ func tell(w io.Writer, dir string, r *check.Result, problems []string) error {
 	if err == nil {
 		err = r.Write(both)
 	}
-	for _, p := range problems {
-		_, e := fmt.Fprintln(both, "problem:", p)
+	for _, text := range s.problems {
+		_, e := fmt.Fprintln(both, "problem:", text)
+		err = errors.Join(err, e)
+	}
+	for _, text := range s.notes {
+		_, e := fmt.Fprintln(both, "note:", text)
 		err = errors.Join(err, e)
 	}
 	_, e := fmt.Fprintln(w)

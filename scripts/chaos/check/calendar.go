@@ -21,12 +21,19 @@ var errNoWindow = errors.New("check: no such window")
 // kind is a sort of window.
 type kind struct {
 	unit   audit.Unit
-	length uint32
+	length uint32 // of fixed and sliding ones, in seconds
+}
+
+func (k kind) String() string {
+	if k.length > 0 {
+		return fmt.Sprintf("%s window of %d s", unitName(k.unit), k.length)
+	}
+	return unitName(k.unit)
 }
 
 // unitName is the name of a unit in a configuration.
 func unitName(u audit.Unit) string {
-	names := []string{"?", "second", "minute", "hour", "day", "month", "year"}
+	names := []string{"?", "second", "minute", "hour", "day", "month", "year", "fixed", "sliding"}
 	if int(u) >= len(names) {
 		return fmt.Sprintf("unit %d", u)
 	}
@@ -34,7 +41,7 @@ func unitName(u audit.Unit) string {
 }
 
 func unitOf(name string) audit.Unit {
-	for u := audit.Second; u <= audit.Year; u++ {
+	for u := audit.Second; u <= audit.Sliding; u++ {
 		if strings.EqualFold(name, unitName(u)) {
 			return u
 		}
@@ -63,8 +70,13 @@ func (k kind) at(t int64) (start, end int64, err error) {
 	case audit.Year:
 		y, _ := yearAndMonth(floor(t, day) / day)
 		return daysTo(y, 1) * day, daysTo(y+1, 1) * day, nil
+	case audit.Fixed:
+		if length := int64(k.length) * second; length > 0 {
+			start = floor(t, length)
+			return start, start + length, nil
+		}
 	}
-	return 0, 0, fmt.Errorf("%w: %s of %d s", errNoWindow, unitName(k.unit), k.length)
+	return 0, 0, fmt.Errorf("%w: %s", errNoWindow, k)
 }
 
 func floor(t, step int64) int64 {

@@ -77,6 +77,8 @@ type Share struct {
 	Windows            int
 	Admitted, Possible int64
 	Worst              float64 // of one window, 1 is all
+	// WorstAt is where that window begins, counted from the beginning of the load.
+	WorstAt int64
 }
 
 // Of is the part that was admitted; 1 is all of it.
@@ -87,10 +89,10 @@ func (s *Share) Of() float64 {
 	return float64(s.Admitted) / float64(s.Possible)
 }
 
-func (s *Share) add(admitted, possible int64) {
+func (s *Share) add(admitted, possible, at int64) {
 	part := float64(admitted) / float64(possible)
 	if s.Windows == 0 || part < s.Worst {
-		s.Worst = part
+		s.Worst, s.WorstAt = part, at
 	}
 	s.Windows++
 	s.Admitted += min(admitted, possible)

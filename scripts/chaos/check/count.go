@@ -2,6 +2,8 @@ package check
 
 import (
 	"cmp"
+	"fmt"
+	"math"
 	"slices"
 
 	"github.com/sluicegate/sluice/limiter/audit"
@@ -15,6 +17,7 @@ type owner struct{ limit, key int }
 type budget struct {
 	owner
 	kind
+	node  string // of limits that each node counts by itself
 	start int64
 }
 
@@ -46,6 +49,7 @@ type counter struct {
 	result    *Result
 	owners    map[key]owner
 	tallies   map[budget]*tally
+	slides    map[budget][]instant // of sliding windows, with no start
 	clock     clock
 	homes     map[uint64]string // of incarnations
 	processes map[uint64]*process
@@ -63,7 +67,7 @@ type span struct{ from, to int64 }
 func newCounter(run *book.Run, faults []book.Fault) *counter {
 	c := &counter{
 		run: run, faults: faults, result: &Result{Run: run, Faults: len(faults)},
-		owners: map[key]owner{}, tallies: map[budget]*tally{}, homes: map[uint64]string{},
+		owners: map[key]owner{}, tallies: map[budget]*tally{}, slides: map[budget][]instant{}, homes: map[uint64]string{},
 		processes: map[uint64]*process{}, made: map[door][]int64{}, heard: map[door][]span{},
 		demand: map[budget]int64{},
 	}
@@ -118,7 +122,10 @@ func (c *counter) record(node string, r *audit.Record) {
 		c.result.violation("%s admitted %d at %d for a key that no limit has: %016x%016x", node, r.Tokens, r.Mono, r.KeyHi, r.KeyLo)
 		return
 	}
-	b := budget{o, kind{r.Unit, r.Length}, r.Start}
+	b := budget{owner: o, kind: kind{r.Unit, r.Length}, start: r.Start}
+	if r.Local {
+		b.node = node
+	}
 	c.clock.saw(node, r)
 	if home, known := c.homes[r.Incarnation]; known && home != node {
 		c.result.violation("incarnation %016x is of %s and of %s", r.Incarnation, home, node)
@@ -128,6 +135,19 @@ func (c *counter) record(node string, r *audit.Record) {
 		return
 	}
 	c.inside(node, b, r)
+	if b.kind == c.kinds(o)[0] {
+		d := door{node, o}
+		for range r.Tokens {
+			c.made[d] = append(c.made[d], r.Mono)
+		}
+	}
+	if b.unit == audit.Sliding {
+		b.start = 0
+		for range r.Tokens {
+			c.slides[b] = append(c.slides[b], instant{r.Lo, r.Hi})
+		}
+		return
+	}
 	t := c.tallies[b]
 	if t == nil {
 		t = &tally{first: r.Mono}
@@ -136,23 +156,18 @@ func (c *counter) record(node string, r *audit.Record) {
 	t.tokens += int64(r.Tokens)
 	t.most = max(t.most, r.Max)
 	t.first, t.last = min(t.first, r.Mono), max(t.last, r.Mono)
-	if b.kind == c.kinds(o)[0] {
-		d := door{node, o}
-		for range r.Tokens {
-			c.made[d] = append(c.made[d], r.Mono)
-		}
-	}
 }
 
 // meant says whether there is such a window.
 func (c *counter) meant(node string, b budget) bool {
-	start, _, err := b.at(b.start)
-	if err != nil || start != b.start {
-		c.result.violation("%s: %s: no %s begins at %d", node, c.name(b.owner), unitName(b.unit), b.start)
-		return false
+	if b.unit != audit.Sliding {
+		if start, _, err := b.at(b.start); err != nil || start != b.start {
+			c.result.violation("%s: %s: no %s begins at %d", node, c.name(b.owner), b.kind, b.start)
+			return false
+		}
 	}
-	if !slices.Contains(c.kinds(b.owner), b.kind) {
-		c.result.violation("%s: %s has no limit by the %s", node, c.name(b.owner), unitName(b.unit))
+	if !slices.Contains(c.kinds(b.owner), b.kind) || c.run.Limits[b.limit].Local != (b.node != "") {
+		c.result.violation("%s: %s has no limit by the %s", node, c.name(b.owner), b.kind)
 		return false
 	}
 	return true
@@ -160,13 +175,16 @@ func (c *counter) meant(node string, b budget) bool {
 
 // inside says what is wrong with an admission by itself.
 func (c *counter) inside(node string, b budget, r *audit.Record) {
-	start, end, _ := b.at(b.start) // meant
+	start, end, err := b.at(b.start)
+	if err != nil { // sliding
+		start, end = b.start, math.MaxInt64
+	}
 	switch {
 	case r.Lo > r.Hi || r.Lo < start || r.Hi >= end:
 		c.result.violation("%s: %s: admitted between %d and %d of the cluster's time, under the %s from %d to %d (I2)",
-			node, c.name(b.owner), r.Lo, r.Hi, unitName(b.unit), start, end)
+			node, c.name(b.owner), r.Lo, r.Hi, b.kind, start, end)
 	case !c.configured(b, r):
-		c.result.violation("%s: %s: decided by a limit of %d a %s, which nobody had asked for", node, c.name(b.owner), r.Max, unitName(b.unit))
+		c.result.violation("%s: %s: decided by a limit of %d a %s, which nobody had asked for", node, c.name(b.owner), r.Max, b.kind)
 	}
 }
 
@@ -185,10 +203,12 @@ func (c *counter) kinds(o owner) []kind {
 	ws := c.run.Limits[o.limit].Terms[0].Windows
 	ks := make([]kind, len(ws))
 	for i, w := range ws {
-		ks[i] = kind{unit: unitOf(w.Unit)}
+		ks[i] = kindOf(w)
 	}
 	return ks
 }
+
+func kindOf(w book.Window) kind { return kind{unitOf(w.Unit), w.Length} }
 
 func (c *counter) name(o owner) string {
 	l := c.run.Limits[o.limit]
@@ -197,7 +217,7 @@ func (c *counter) name(o owner) string {
 
 func maxOf(t *book.Terms, k kind) int64 {
 	for _, w := range t.Windows {
-		if unitOf(w.Unit) == k.unit {
+		if kindOf(w) == k {
 			return w.Max
 		}
 	}
@@ -223,11 +243,12 @@ func (c *counter) request(q *book.Request) {
 	default:
 		r.Others++
 	}
-	if ks := c.kinds(o); len(ks) == 1 && (q.Status == 200 && q.Counted || q.Status == 429) {
+	ks := c.kinds(o)
+	if counts := len(ks) == 1 && !c.run.Limits[o.limit].Local; counts && (q.Status == 200 && q.Counted || q.Status == 429) {
 		from, _, err := ks[0].at(c.clock.of(q.Sent))
 		to, _, err2 := ks[0].at(c.clock.of(q.Received))
 		if err == nil && err2 == nil && from == to {
-			c.demand[budget{o, ks[0], from}]++
+			c.demand[budget{owner: o, kind: ks[0], start: from}]++
 		}
 	}
 }
@@ -240,6 +261,7 @@ func (c *counter) judge() *Result {
 	for _, b := range c.budgets() {
 		c.sum(b, c.tallies[b], over)
 	}
+	c.slide(over)
 	c.overlaps()
 	c.match()
 	r.ClockGap = c.clock.gap()
@@ -257,30 +279,40 @@ func (c *counter) budgets() []budget {
 		bs = append(bs, b)
 	}
 	slices.SortFunc(bs, func(a, b budget) int {
-		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.limit, b.limit), cmp.Compare(a.key, b.key), cmp.Compare(a.unit, b.unit))
+		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.limit, b.limit), cmp.Compare(a.key, b.key), cmp.Compare(a.unit, b.unit), cmp.Compare(a.node, b.node))
 	})
 	return bs
 }
 
 // sum judges a budget by what was admitted in all (I1).
 func (c *counter) sum(b budget, t *tally, over []int) {
-	most, _ := c.allowed(b)
+	w := c.span(b)
+	most, _ := c.allowed(b, w)
 	if t.most > most {
 		c.result.Stale++
-		if c.isolated(b) {
+		if c.isolated(w) {
 			most = t.most // a node that was cut off did not know the new terms
 		}
 	}
 	if t.tokens <= most {
 		return
 	}
+	c.exceeded(b, w, over, fmt.Sprintf("%d admitted of %d in the %s from %d, between %d and %d of the machine's clock (I1)",
+		t.tokens, most, b.kind, b.start, t.first, t.last))
+}
+
+// exceeded is for a limit that was.
+func (c *counter) exceeded(b budget, w span, over []int, text string) {
 	over[b.limit]++
-	if l := c.run.Limits[b.limit]; l.Tolerant && c.isolated(b) {
+	if c.run.Limits[b.limit].Tolerant && c.isolated(w) {
 		c.result.Tolerated++
 		return
 	}
-	c.result.violation("%s: %d admitted of %d in the %s from %d, between %d and %d of the machine's clock (I1)",
-		c.name(b.owner), t.tokens, most, unitName(b.unit), b.start, t.first, t.last)
+	name := c.name(b.owner)
+	if b.node != "" {
+		name += " on " + b.node
+	}
+	c.result.violation("%s: %s", name, text)
 }
 
 // overlaps looks for two processes of a node at the same time.

@@ -26,12 +26,12 @@ func (r *Result) Write(w io.Writer) error {
 	}
 	b.WriteString("\nHow much was admitted in windows with demand for all of the limit:\n\n")
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "limit\tno fault near: windows\tused\tworst\tall: windows\tused\tworst\texceeded in\t")
+	fmt.Fprintln(t, "limit\tno fault near: windows\tused\tworst\tat\tall: windows\tused\tworst\tat\texceeded in\t")
 	for i := range r.Usages {
 		u := &r.Usages[i]
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%d\t%s\t%s\t%d\t\n", u.Limit,
-			u.Quiet.Windows, percent(&u.Quiet, u.Quiet.Of()), percent(&u.Quiet, u.Quiet.Worst),
-			u.All.Windows, percent(&u.All, u.All.Of()), percent(&u.All, u.All.Worst), u.Over)
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t\n", u.Limit,
+			u.Quiet.Windows, percent(&u.Quiet, u.Quiet.Of()), percent(&u.Quiet, u.Quiet.Worst), u.Quiet.worstAt(),
+			u.All.Windows, percent(&u.All, u.All.Of()), percent(&u.All, u.All.Worst), u.All.worstAt(), u.Over)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -55,7 +55,7 @@ func (s *Share) merge(o *Share) {
 		return
 	}
 	if s.Windows == 0 || o.Worst < s.Worst {
-		s.Worst = o.Worst
+		s.Worst, s.WorstAt = o.Worst, o.WorstAt
 	}
 	s.Windows += o.Windows
 	s.Admitted += o.Admitted
@@ -64,6 +64,14 @@ func (s *Share) merge(o *Share) {
 
 // Percent is a share for people.
 func (s *Share) Percent() string { return percent(s, s.Of()) }
+
+// worstAt is where the worst window was, if it was not like all others.
+func (s *Share) worstAt() string {
+	if s.Windows == 0 || s.Worst >= 1 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1fs", float64(s.WorstAt)/float64(second))
+}
 
 func percent(s *Share, part float64) string {
 	if s.Windows == 0 {

@@ -10,8 +10,9 @@ const (
 	// limits to be exceeded: nodes go on alone after two seconds without a leader,
 	// and are fenced after three.
 	isolatedLong = 2 * second
-	// aftermath is for how long a fault may show.
-	aftermath = 5 * second
+	// aftermath is for how long a fault may show: a node that is lost is fenced
+	// after three seconds, and has no share of windows that begin three later.
+	aftermath = 7 * second
 )
 
 // span is when a budget's window was, by the machine's clock.
@@ -23,10 +24,9 @@ func (c *counter) span(b budget) span {
 	return span{c.clock.mono(b.start), c.clock.mono(end)}
 }
 
-// allowed is the largest of the limits that were in force in a budget's window,
-// and the smallest.
-func (c *counter) allowed(b budget) (most, least int64) {
-	w := c.span(b)
+// allowed is the largest of a budget's limits that were in force in a time of the
+// machine's clock, and the smallest.
+func (c *counter) allowed(b budget, w span) (most, least int64) {
 	terms := c.run.Limits[b.limit].Terms
 	least = math.MaxInt64
 	for i := range terms {
@@ -44,10 +44,8 @@ func (c *counter) allowed(b budget) (most, least int64) {
 	return most, least
 }
 
-// isolated says whether a node was cut off for long in a budget's window or
-// shortly before.
-func (c *counter) isolated(b budget) bool {
-	w := c.span(b)
+// isolated says whether a node was cut off for long in a time or shortly before.
+func (c *counter) isolated(w span) bool {
 	for _, f := range c.faults {
 		if f.Isolates && f.To-f.From >= isolatedLong && f.From <= w.to && f.To+aftermath >= w.from {
 			return true

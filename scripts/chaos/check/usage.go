@@ -9,7 +9,7 @@ func (c *counter) usages(over []int) []Usage {
 		us[i] = Usage{Limit: l.Name, Over: over[i]}
 	}
 	for b, demand := range c.demand {
-		most, least := c.allowed(b)
+		most, least := c.allowed(b, c.span(b))
 		if most != least || demand < most {
 			continue
 		}
@@ -18,9 +18,10 @@ func (c *counter) usages(over []int) []Usage {
 			admitted = t.tokens
 		}
 		u := &us[b.limit]
-		u.All.add(admitted, most)
+		at := c.span(b).from - c.run.Begun
+		u.All.add(admitted, most, at)
 		if c.quiet(b) {
-			u.Quiet.add(admitted, most)
+			u.Quiet.add(admitted, most, at)
 		}
 	}
 	return us

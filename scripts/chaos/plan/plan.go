@@ -82,7 +82,7 @@ func Make(seed uint64, length time.Duration, kinds []Kind) []Fault {
 		if r.Float64() < 0.5 {
 			at = end + between(r, 500*time.Millisecond, 3*time.Second)
 		} else {
-			at = end + between(r, 7*time.Second, 13*time.Second)
+			at = end + between(r, 9*time.Second, 15*time.Second)
 		}
 	}
 }

@@ -46,6 +46,8 @@ type Limit struct {
 	// Tolerant limits may be exceeded where a node was cut off for long, which
 	// the product says of them.
 	Tolerant bool
+	// Local limits are counted on each node by itself.
+	Local bool
 	// Terms are the budgets it had, in the order in which they were asked for.
 	Terms []Terms
 }
@@ -60,9 +62,11 @@ type Terms struct {
 
 // Window is the budget of one kind of window.
 type Window struct {
-	// Unit is second, minute, hour, day, month or year.
-	Unit string
-	Max  int64
+	// Unit is second, minute, hour, day, month or year; or fixed or sliding, of
+	// so many seconds.
+	Unit   string
+	Length uint32
+	Max    int64
 }
 
 // Fault is something that was done to the cluster.
