@@ -49,12 +49,12 @@ func (f *forged) admit(node string, limit, key int, after int64) *audit.Record {
 	l := f.run.Limits[limit]
 	k := keyOf(f.run.ClusterID, l.ID, l.Keys[key])
 	w := l.Terms[0].Windows[0]
-	start, _, err := kind{unit: unitOf(w.Unit)}.at(base + after)
+	start, _, err := kindOf(w).at(base + after)
 	if err != nil {
-		f.t.Fatal(err)
+		start = floor(base+after, second/4) // a slice
 	}
 	f.records[node] = append(f.records[node], audit.Record{
-		KeyHi: k.hi, KeyLo: k.lo, Start: start, Unit: unitOf(w.Unit), Lo: base + after, Hi: base + after + 100,
+		KeyHi: k.hi, KeyLo: k.lo, Start: start, Unit: unitOf(w.Unit), Length: w.Length, Local: l.Local, Lo: base + after, Hi: base + after + 100,
 		Mono: at(after), Incarnation: uint64(len(node)) + uint64(node[len(node)-1]), Version: 1, Max: w.Max, Tokens: 1,
 	})
 	return &f.records[node][len(f.records[node])-1]
@@ -277,5 +277,44 @@ func TestTolerant(t *testing.T) {
 		if r := f.check(violations, "3 admitted of 2"); r.Tolerated != 1-violations {
 			t.Errorf("%d tolerated", r.Tolerated)
 		}
+	}
+}
+
+// TestSliding: a sliding window is every span of its length.
+func TestSliding(t *testing.T) {
+	f := forge(t)
+	f.run.Limits[0].Terms[0].Windows[0] = book.Window{Unit: "sliding", Length: 10, Max: 3}
+	for _, at := range []int64{0, 4 * second, 9 * second, 10*second + 200, 14*second + 200, 19*second + 200} {
+		f.admit("node1", 0, 0, at)
+	}
+	f.write()
+	f.check(0, "")
+	f.admit("node2", 0, 0, 13*second).Hi = base + 13*second // with 4, 9 and 10.2
+	f.write()
+	f.check(1, "4 admitted of 3 in the sliding window of 10 s")
+	f.records["node2"][0].Hi = base + 24*second // it may have been as late as that
+	f.write()
+	f.check(0, "")
+}
+
+func TestFixedAndLocal(t *testing.T) {
+	f := forge(t)
+	l := f.run.Limits[0]
+	l.Terms[0].Windows[0] = book.Window{Unit: "fixed", Length: 30, Max: 2}
+	l.Local = true
+	for i := range int64(2) {
+		f.admit("node1", 0, 0, i)
+		f.admit("node2", 0, 0, i)
+		f.admit("node1", 0, 0, 30*second+i)
+	}
+	f.write()
+	f.check(0, "")
+	f.admit("node2", 0, 0, 2)
+	f.write()
+	f.check(1, "on node2: 3 admitted of 2 in the fixed window of 30 s")
+	l.Local = false
+	f.write()
+	if r, err := Check(f.dir); err != nil || r.Violations != 7 {
+		t.Errorf("%v, %+v", err, r)
 	}
 }
