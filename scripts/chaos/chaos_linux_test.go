@@ -37,10 +37,11 @@ func TestSmoke(t *testing.T) {
 		t.Skip("starts real nodes for some seconds")
 	}
 	var faults []plan.Fault
-	for i := range voters {
+	const nodes = 3
+	for i := range nodes {
 		faults = append(faults, plan.Fault{Kind: plan.Kill, Pick: i, At: time.Duration(i)*1500*time.Millisecond + time.Second, For: 300 * time.Millisecond})
 	}
-	o := options{binary: buildSluice(t), duration: 6 * time.Second, load: 1, plain: true, faults: faults}
+	o := options{nodes: nodes, binary: buildSluice(t), duration: 6 * time.Second, load: 1, plain: true, faults: faults}
 	var log bytes.Buffer
 	dir := t.TempDir()
 	s, err := single(t.Context(), o, 1, dir, &log)
@@ -66,7 +67,7 @@ func TestFlags(t *testing.T) {
 			t.Errorf("the help has no %q", word)
 		}
 	}
-	for _, args := range [][]string{{"x"}, {"-runs", "0"}, {"-kinds", "cut,rain"}, {"-duration", "1s"}, {"-sluice", "/nonexistent"}, {"-check", "/nonexistent"}} {
+	for _, args := range [][]string{{"x"}, {"-runs", "0"}, {"-nodes", "1"}, {"-kinds", "cut,rain"}, {"-duration", "1s"}, {"-sluice", "/nonexistent"}, {"-check", "/nonexistent"}} {
 		if err := chaos(args, io.Discard, io.Discard); err == nil {
 			t.Errorf("%q is accepted", args)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,8 +31,8 @@ type injector struct {
 	random *rand.Rand
 }
 
-// do begins the fault, waits, and ends it. ctx cuts the waiting short only: what
-// was begun is ended.
+// do begins the fault, waits, and ends it. When ctx ends, all of the cluster does,
+// and nothing is mended any more.
 func (in *injector) do(ctx context.Context) {
 	rec := &book.Fault{Kind: string(in.fault.Kind), From: monotonic()}
 	begin := map[plan.Kind]func(context.Context, *book.Fault) (end func()){
@@ -44,7 +45,9 @@ func (in *injector) do(ctx context.Context) {
 		return // there was nothing to do it to
 	}
 	in.run.say("%s: %s", rec.Kind, rec.Text)
-	sleep(ctx, in.fault.For)
+	if !sleep(ctx, in.fault.For) {
+		return
+	}
 	end()
 	rec.To = monotonic()
 	in.run.faults.add(rec)
@@ -61,7 +64,7 @@ func (in *injector) target(ctx context.Context) *node {
 			}
 		}
 	}
-	return members[in.fault.Pick%voters]
+	return members[in.fault.Pick%len(members)]
 }
 
 // describe fills in what is done, and to whom.
@@ -76,12 +79,18 @@ func (in *injector) describe(rec *book.Fault, text string, ns ...*node) {
 	rec.Text = fmt.Sprintf("%s %s, for %.1f s", who, text, in.fault.For.Seconds())
 }
 
-// cut cuts some nodes off from the others: one, or with luck two from one.
+// cut cuts a minority off from the others: one node, and of five or more maybe
+// others with it, which it can go on speaking with.
 func (in *injector) cut(ctx context.Context, rec *book.Fault) func() {
-	t := in.target(ctx)
+	members := in.run.members
+	first := slices.Index(members, in.target(ctx))
+	var group []*node
+	for i := range 1 + int(in.fault.Part*float64((len(members)-1)/2)) {
+		group = append(group, members[(first+i)%len(members)])
+	}
 	rec.Isolates = true
-	in.describe(rec, "cut off", t)
-	return in.link(t, netns.Link{Cut: true}, netns.Link{Cut: true})
+	in.describe(rec, "cut off", group...)
+	return in.link(group, netns.Link{Cut: true}, netns.Link{Cut: true})
 }
 
 // oneWay cuts a node off in one direction.
@@ -90,10 +99,10 @@ func (in *injector) oneWay(ctx context.Context, rec *book.Fault) func() {
 	rec.Isolates = true
 	if in.fault.Flag {
 		in.describe(rec, "is not heard", t)
-		return in.link(t, netns.Link{Cut: true}, netns.Link{})
+		return in.link([]*node{t}, netns.Link{Cut: true}, netns.Link{})
 	}
 	in.describe(rec, "hears nothing", t)
-	return in.link(t, netns.Link{}, netns.Link{Cut: true})
+	return in.link([]*node{t}, netns.Link{}, netns.Link{Cut: true})
 }
 
 func (in *injector) lossy(ctx context.Context, rec *book.Fault) func() {
@@ -101,7 +110,7 @@ func (in *injector) lossy(ctx context.Context, rec *book.Fault) func() {
 	rec.Isolates = true // with much loss
 	l := netns.Link{Loss: 0.02 + 0.28*in.fault.Part*in.fault.Part, Double: 0.05 * in.random.Float64()}
 	in.describe(rec, fmt.Sprintf("loses %.0f %% of its packets and doubles %.0f %%", 100*l.Loss, 100*l.Double), t)
-	return in.link(t, l, l)
+	return in.link([]*node{t}, l, l)
 }
 
 func (in *injector) slow(ctx context.Context, rec *book.Fault) func() {
@@ -111,27 +120,30 @@ func (in *injector) slow(ctx context.Context, rec *book.Fault) func() {
 		l.Jitter = l.Delay
 	}
 	in.describe(rec, fmt.Sprintf("is %.1f to %.1f ms away", l.Delay.Seconds()*1000, (l.Delay+l.Jitter).Seconds()*1000), t)
-	return in.link(t, l, l)
+	return in.link([]*node{t}, l, l)
 }
 
-// link sets what happens to packets from a node and to it, and gives the way back.
-func (in *injector) link(t *node, from, to netns.Link) func() {
+// link sets what happens to packets from some nodes to the others, and from those
+// to them, and gives the way back.
+func (in *injector) link(group []*node, from, to netns.Link) func() {
 	set := func(from, to netns.Link) {
-		for _, s := range in.run.others(t) {
-			in.run.wire.Set(t.space, s, from)
-			in.run.wire.Set(s, t.space, to)
+		for _, other := range in.run.others(group) {
+			for _, n := range group {
+				in.run.wire.Set(n.space, other, from)
+				in.run.wire.Set(other, n.space, to)
+			}
 		}
 	}
 	set(from, to)
 	return func() { set(netns.Link{}, netns.Link{}) }
 }
 
-// others gives the namespaces of all nodes but one.
-func (r *run) others(t *node) (ss []*netns.Space) {
+// others gives the namespaces of all nodes that are not in the group.
+func (r *run) others(group []*node) (ss []*netns.Space) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, n := range r.nodes {
-		if n != t {
+		if !slices.Contains(group, n) {
 			ss = append(ss, n.space)
 		}
 	}
@@ -244,7 +256,6 @@ func (in *injector) join(ctx context.Context, rec *book.Fault) func() {
 }
 
 func (in *injector) leave(n *node) {
-	// Whatever the run's end: a member that is only killed would be missed.
 	ctx, cancel := context.WithTimeout(context.Background(), leavePatience)
 	defer cancel()
 	n.expectEnd()

@@ -33,6 +33,7 @@ func main() {
 type options struct {
 	seed     uint64
 	runs     int
+	nodes    int
 	duration time.Duration
 	kinds    []plan.Kind
 	load     float64
@@ -45,7 +46,7 @@ type options struct {
 	faults []plan.Fault
 }
 
-const usage = `chaos runs clusters of three real nodes, each in a network namespace of its own,
+const usage = `chaos runs clusters of real nodes, each in a network namespace of its own,
 with clients that want more than the limits allow, and does to them what may
 happen: partitions in both and in one direction, loss, delay, SIGSTOP, kill -9
 with and without the file of tokens, restarts, joins and leaves, clocks that are
@@ -91,6 +92,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	flags.Uint64Var(&o.seed, "seed", 0, "where faults come from, run i has seed+i-1; 0: a new one, which is printed")
 	flags.IntVar(&o.runs, "runs", 3, "how many runs, each with a new cluster")
+	flags.IntVar(&o.nodes, "nodes", 3, "how many nodes a cluster begins with, 2 to 9")
 	flags.DurationVar(&o.duration, "duration", 90*time.Second, "how long each run has load")
 	kinds := flags.String("kinds", "", "faults, by commas; none: no faults (default all)")
 	flags.Float64Var(&o.load, "load", 1, "times the usual load, which is some 300 requests a second")
@@ -102,8 +104,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if flags.NArg() > 0 || o.runs < 1 || o.duration < 10*time.Second || o.load <= 0 {
-		return o, errors.New("no arguments, at least one run, at least 10s, and a load above 0: see -help")
+	if flags.NArg() > 0 || o.runs < 1 || o.nodes < 2 || o.nodes > 9 || o.duration < 10*time.Second || o.load <= 0 {
+		return o, errors.New("no arguments, at least one run, 2 to 9 nodes, at least 10s, and a load above 0: see -help")
 	}
 	var err error
 	o.kinds, err = parseKinds(*kinds)

@@ -21,10 +21,7 @@ import (
 	"github.com/sluicegate/sluice/scripts/chaos/plan"
 )
 
-const (
-	voters        = 3
-	progressEvery = 5 * time.Second
-)
+const progressEvery = 5 * time.Second
 
 // run is one cluster, its clients and its faults, from start to end.
 type run struct {
@@ -64,9 +61,6 @@ func single(ctx context.Context, o options, seed uint64, dir string, out io.Writ
 	if err := r.carryOut(ctx); err != nil {
 		return s, err
 	}
-	if err := ctx.Err(); err != nil {
-		return s, errors.New("interrupted")
-	}
 	s = summary{seed: seed, problems: r.problems, notes: r.notes}
 	s.result, err = check.Check(dir)
 	return s, err
@@ -78,6 +72,9 @@ func (r *run) carryOut(ctx context.Context) (err error) {
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
+		}
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
 		}
 	}
 	return nil
@@ -159,7 +156,7 @@ func (r *run) newNode() (*node, error) {
 
 // openNodes starts the cluster and waits for it.
 func (r *run) openNodes(ctx context.Context) error {
-	for range voters {
+	for range r.o.nodes {
 		n, err := r.newNode()
 		if err != nil {
 			return err
@@ -183,7 +180,7 @@ func (r *run) joinArgs() []string {
 	for _, n := range r.members {
 		seeds = append(seeds, n.addr(clusterPort))
 	}
-	return []string{"--join", strings.Join(seeds, ","), "--expect", fmt.Sprint(voters)}
+	return []string{"--join", strings.Join(seeds, ","), "--expect", fmt.Sprint(r.o.nodes)}
 }
 
 func (r *run) configure(ctx context.Context) (err error) {
