@@ -153,6 +153,9 @@ func recheck(dir string, stdout io.Writer) error {
 	return nil
 }
 
+// errInterrupted says that a run was ended by a signal.
+var errInterrupted = errors.New("interrupted")
+
 // series makes the runs, and stops at the first that fails.
 func series(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if o.seed == 0 {
@@ -176,7 +179,9 @@ func series(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		dir := filepath.Join(root, fmt.Sprintf("seed-%d", seed))
 		_, _ = fmt.Fprintf(stderr, "run %d of %d: seed %d, %s, in %s\n", i+1, o.runs, seed, o.duration, dir)
 		s, err := single(ctx, o, seed, dir, stderr)
-		if err != nil {
+		if errors.Is(err, errInterrupted) && !o.keep {
+			return errors.Join(err, os.RemoveAll(dir))
+		} else if err != nil {
 			return fmt.Errorf("seed %d: %w; see %s", seed, err, dir)
 		}
 		sums = append(sums, s)

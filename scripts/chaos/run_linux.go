@@ -74,7 +74,7 @@ func (r *run) carryOut(ctx context.Context) (err error) {
 			return err
 		}
 		if ctx.Err() != nil {
-			return errors.New("interrupted")
+			return errInterrupted
 		}
 	}
 	return nil
