@@ -94,7 +94,7 @@ func one(r *rand.Rand, kinds []Kind) Fault {
 	case Cut, OneWay, Stop:
 		// Longer than the limiter's delay of 3 s, after which nodes are fenced, or not.
 		if long {
-			f.For = between(r, 3500*time.Millisecond, 8*time.Second)
+			f.For = between(r, 3500*time.Millisecond, 12*time.Second)
 		} else {
 			f.For = between(r, 200*time.Millisecond, 2*time.Second)
 		}
