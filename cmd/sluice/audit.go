@@ -49,8 +49,11 @@ func auditRecord(a *limiter.Admission) audit.Record {
 // auditUnit is what the record calls a period, and its length where that does not
 // say it.
 func auditUnit(p limiter.Period) (u audit.Unit, seconds uint32) {
-	if p.IsSliding() {
+	switch {
+	case p.IsSliding():
 		return audit.Sliding, uint32(p.Seconds())
+	case p.IsInFlight():
+		return audit.InFlight, 0
 	}
 	if c := p &^ limiter.Second.Local(); c < limiter.Periods {
 		return audit.Second + audit.Unit(c), 0

@@ -21,6 +21,7 @@ func TestAuditRecord(t *testing.T) {
 	}{
 		{limiter.Second, audit.Record{Unit: audit.Second, Start: 1_780_000_019_000_000}},
 		{limiter.Year.Local(), audit.Record{Unit: audit.Year, Local: true, Start: 1_767_225_600_000_000}},
+		{window.InFlight, audit.Record{Unit: audit.InFlight}},
 		{fixed, audit.Record{Unit: audit.Fixed, Length: 45, Start: 1_780_000_000_000_000 - 1_780_000_000_000_000%45_000_000}},
 		{sliding, audit.Record{Unit: audit.Sliding, Length: 16, Start: at}},
 	} {

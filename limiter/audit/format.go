@@ -70,6 +70,9 @@ const (
 	Year
 	Fixed
 	Sliding
+	// InFlight is one window without an end, from whose tokens a request has one
+	// until it is answered. Only the taking is recorded.
+	InFlight
 )
 
 // Record is one admission, or rather what it took of one window. A request that
