@@ -231,6 +231,11 @@ type Admission struct {
 
 func (c *Core) admitted(now Instant, b ledger.Budget, lim *Limit, i int) {
 	if c.audit != nil {
-		c.audit(Admission{Budget: b, Limit: lim.one(i), At: now, Incarnation: c.view.Load().member.Incarnation})
+		c.record(now, b, lim, i)
 	}
+}
+
+// record is apart so that admitted costs a comparison only.
+func (c *Core) record(now Instant, b ledger.Budget, lim *Limit, i int) {
+	c.audit(Admission{Budget: b, Limit: lim.one(i), At: now, Incarnation: c.view.Load().member.Incarnation})
 }
