@@ -69,6 +69,14 @@ type Window struct {
 	Max    int64
 }
 
+// String is for people: "5 a minute", "9 in a sliding window of 30 s".
+func (w Window) String() string {
+	if w.Length > 0 {
+		return fmt.Sprintf("%d in a %s window of %d s", w.Max, w.Unit, w.Length)
+	}
+	return fmt.Sprintf("%d a %s", w.Max, w.Unit)
+}
+
 // Fault is something that was done to the cluster.
 type Fault struct {
 	From, To int64
