@@ -21,8 +21,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func buildSluice(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "sluice-chaos")
-	build := exec.Command("go", "build", "-pgo=off", "-tags", "chaos", "-o", path, "github.com/sluicegate/sluice/cmd/sluice")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	args := append([]string{"build", "-pgo=off", "-tags", "chaos", "-o", path}, buildFlags...)
+	build := exec.Command("go", append(args, "github.com/sluicegate/sluice/cmd/sluice")...)
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -48,6 +48,11 @@ func TestSmoke(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
+	for _, stderr := range stderrs(t, dir) {
+		if strings.Contains(stderr, "DATA RACE") {
+			t.Error(stderr)
+		}
+	}
 	if s.failed() || s.result.Records == 0 || s.result.Admitted == 0 {
 		_ = s.result.Write(&log)
 		t.Errorf("%d problems\n%s", len(s.problems), log.String())
@@ -55,6 +60,23 @@ func TestSmoke(t *testing.T) {
 	if err := recheck(dir, io.Discard); err != nil {
 		t.Error(err)
 	}
+}
+
+// stderrs gives what the nodes wrote to their standard error.
+func stderrs(t *testing.T, dir string) (texts []string) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*", stderrFile))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no %s: %v", stderrFile, err)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, string(text))
+	}
+	return texts
 }
 
 func TestFlags(t *testing.T) {

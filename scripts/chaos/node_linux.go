@@ -21,6 +21,7 @@ const (
 	// stopPatience is how long a node may take to end after SIGTERM: it allows
 	// itself 25 s.
 	stopPatience = 40 * time.Second
+	stderrFile   = "stderr.log"
 	stderrShown  = 2000
 )
 
@@ -81,7 +82,7 @@ func (n *node) start() error {
 	return nil
 }
 
-func (n *node) stderrPath() string { return filepath.Join(n.dir, "stderr.log") }
+func (n *node) stderrPath() string { return filepath.Join(n.dir, stderrFile) }
 
 // withoutSettings keeps settings of whoever runs this out of it.
 func withoutSettings(env []string) []string {
