@@ -213,7 +213,7 @@ func TestClocksApart(t *testing.T) {
 			f.admit("node1", 0, i%2, second)
 		}
 		r := f.admit("node2", 1, 0, second)
-		r.Lo, r.Hi = r.Lo+50_000, r.Hi+50_000
+		r.Lo, r.Hi = r.Lo+300_000, r.Hi+300_000
 		f.write()
 		f.check(violations, "differently")
 	}

@@ -12,10 +12,12 @@ const (
 	// bucketLength is the time in which the cluster's clock and the machine's
 	// are taken to run alike.
 	bucketLength = second / 10
-	// clockSlack is by how much nodes may seem to contradict each other because a
-	// process was not on a processor between the one clock and the other. A
-	// wrong clock is wrong by more.
-	clockSlack = second / 100
+	// clockSlack is by how much nodes may contradict each other. A new leader goes
+	// on from the latest that the old one's time can have been, which may be as
+	// much ahead as a message took, and the others hear of it within half a
+	// second. And a process may not be on a processor between the one clock and
+	// the other. A wrong clock is wrong by more.
+	clockSlack = second / 4
 	// fewest is of how many admissions one was surely not interrupted.
 	fewest = 8
 )
