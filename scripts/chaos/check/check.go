@@ -50,8 +50,10 @@ type Result struct {
 	Violations int
 	Told       []string
 	// Tolerated is in how many windows a tolerant limit was exceeded when a node
-	// was cut off for long, as the product says it may be.
+	// was cut off for long, as the product says it may be, and TooMuch the most
+	// that was admitted then; 1 is the limit.
 	Tolerated int
+	TooMuch   float64
 	// Stale is in how many windows a node decided by terms that others had
 	// replaced.
 	Stale int

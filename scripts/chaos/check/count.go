@@ -297,15 +297,16 @@ func (c *counter) sum(b budget, t *tally, over []int) {
 	if t.tokens <= most {
 		return
 	}
-	c.exceeded(b, w, over, fmt.Sprintf("%d admitted of %d in the %s from %d, between %d and %d of the machine's clock (I1)",
+	c.exceeded(b, w, over, float64(t.tokens)/float64(most), fmt.Sprintf("%d admitted of %d in the %s from %d, between %d and %d of the machine's clock (I1)",
 		t.tokens, most, b.kind, b.start, t.first, t.last))
 }
 
 // exceeded is for a limit that was.
-func (c *counter) exceeded(b budget, w span, over []int, text string) {
+func (c *counter) exceeded(b budget, w span, over []int, part float64, text string) {
 	over[b.limit]++
 	if c.run.Limits[b.limit].Tolerant && c.isolated(w) {
 		c.result.Tolerated++
+		c.result.TooMuch = max(c.result.TooMuch, part)
 		return
 	}
 	name := c.name(b.owner)

@@ -14,8 +14,8 @@ func (r *Result) Write(w io.Writer) error {
 		r.Requests, r.Admitted, r.Refused, r.Undecided, r.Others, r.Silent)
 	fmt.Fprintf(&b, "records     %d by %d processes in %d files; %d of admissions that no client heard of; %d torn\n",
 		r.Records, r.Processes, r.Files, r.Unheard, r.Torn)
-	fmt.Fprintf(&b, "windows     %d; in %d a node decided by terms that had been replaced; in %d a tolerant limit was exceeded while a node was cut off\n",
-		r.Windows, r.Stale, r.Tolerated)
+	fmt.Fprintf(&b, "windows     %d; in %d a node decided by terms that had been replaced; in %d a tolerant limit was exceeded while a node was cut off (%.2f of it at most)\n",
+		r.Windows, r.Stale, r.Tolerated, r.TooMuch)
 	fmt.Fprintf(&b, "clocks      nodes contradicted each other by %d us at most\n", r.ClockGap)
 	fmt.Fprintf(&b, "violations  %d\n", r.Violations)
 	for _, line := range r.Told {

@@ -27,7 +27,7 @@ func (c *counter) slide(over []int) {
 			w := span{c.clock.mono(from), c.clock.mono(from + length)}
 			most, _ := c.allowed(b, w)
 			if n := int64(until - i); n > most {
-				c.exceeded(b, w, over, fmt.Sprintf("%d admitted of %d in the %s from %d", n, most, b.kind, from))
+				c.exceeded(b, w, over, float64(n)/float64(most), fmt.Sprintf("%d admitted of %d in the %s from %d", n, most, b.kind, from))
 				i = until - 1 // the next span that has none of these
 			}
 		}
