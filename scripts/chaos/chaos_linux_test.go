@@ -41,7 +41,7 @@ func TestSmoke(t *testing.T) {
 	for i := range nodes {
 		faults = append(faults, plan.Fault{Kind: plan.Kill, Pick: i, At: time.Duration(i)*1500*time.Millisecond + time.Second, For: 300 * time.Millisecond})
 	}
-	o := options{nodes: nodes, binary: buildSluice(t), duration: 6 * time.Second, load: 1, plain: true, faults: faults}
+	o := options{nodes: nodes, binary: buildSluice(t), duration: 5 * time.Second, load: 1, plain: true, faults: faults}
 	var log bytes.Buffer
 	dir := t.TempDir()
 	s, err := single(t.Context(), o, 1, dir, &log)
