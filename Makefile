@@ -9,13 +9,14 @@ PACKAGES  ?= ./...
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build cluster test check-format lint bench microbench fuzz corpus h2spec pgo clean
+.PHONY: help build cluster test check-format lint chaos bench microbench fuzz corpus h2spec pgo clean
 
 help:
 	@echo 'make build     bin/sluice, one static binary'
 	@echo 'make cluster   build, and run three nodes with a demo upstream; Ctrl-C stops all of it'
 	@echo 'make test      go vet, gofmt, and every test with the race detector'
 	@echo 'make lint      staticcheck'
+	@echo 'make chaos     real nodes, faults and an independent count of admissions, about 5 minutes (CHAOSFLAGS=--help tells more)'
 	@echo 'make bench     compare with nginx and haproxy, about 20 minutes (BENCHFLAGS=--help tells more)'
 	@echo 'make microbench  every Go benchmark, with allocations (BENCHTIME=$(BENCHTIME), PACKAGES=$(PACKAGES))'
 	@echo 'make fuzz      every fuzz target for FUZZTIME=$(FUZZTIME)'
@@ -44,6 +45,11 @@ check-format:
 lint: check-format
 	go vet ./...
 	go run $(STATICCHECK) ./...
+
+# Its own binary: with the tag, a node's clock can be set. exec as for bench.
+chaos:
+	@CGO_ENABLED=0 go build -trimpath -pgo=off -tags chaos -ldflags '-X main.version=$(VERSION)' -o bin/sluice-chaos ./cmd/sluice
+	@go build -o bin/chaos ./scripts/chaos && exec bin/chaos $(CHAOSFLAGS)
 
 # exec: Ctrl-C goes to the benchmark alone, which stops what it started.
 bench: build

@@ -28,6 +28,8 @@ type (
 	Limit = escrow.Limit
 	// Decision is the answer to one request; see escrow.Decision.
 	Decision = escrow.Decision
+	// Admission is one token spent; see escrow.Admission.
+	Admission = escrow.Admission
 	// Rate is the budget of one of a limit's periods; see escrow.Rate.
 	Rate = escrow.Rate
 	// Period is a kind of window; see window.Period.
@@ -127,9 +129,10 @@ type Config struct {
 	// what it has been asked: its disk is slow, or a leader is being elected. To
 	// refuse earlier would be to refuse while tokens may be free. Default 4 s.
 	MaxSilence time.Duration
-	// Audit, if set, is called under a lock for every token spent. It must be
-	// quick and must not call the Limiter.
-	Audit func(ledger.Budget)
+	// Audit, if set, is called for every token spent, before the request is
+	// admitted: concurrently, and sometimes under a lock. It must be quick and
+	// must not call the Limiter.
+	Audit func(Admission)
 	// Warn, if set, is told what an operator should know.
 	Warn func(text string, err error)
 }
@@ -374,5 +377,6 @@ func (l *Limiter) Leave(ctx context.Context) error {
 	if core == nil {
 		return nil
 	}
+	core.Resign()
 	return l.change(ctx, ledger.Change{Kind: ledger.Leave, Member: core.Member()})
 }

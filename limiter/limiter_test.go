@@ -315,3 +315,30 @@ func TestInFlight(t *testing.T) {
 		t.Errorf("then %d of 4, on one node", n)
 	}
 }
+
+// TestLeaveIsForGood: a node that has given its shares up does not ask for new
+// ones while it goes on for a moment.
+func TestLeaveIsForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cluster(t, 3, nil)
+		in := func() (found bool) {
+			for _, m := range c.Ledger().Rosters().Last().Members {
+				found = found || m.Node == "n3"
+			}
+			return found
+		}
+		for end := time.Now().Add(10 * time.Second); !in(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the node never joined")
+			}
+		}
+		if err := c.Limiter(2).Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			if in() {
+				t.Fatal("the node has shares again")
+			}
+		}
+	})
+}

@@ -79,11 +79,17 @@ func limitsConfigured(machine *fsm.Machine) func() bool {
 
 func (g *gateway) openLimiter(context.Context) error {
 	log := g.log.Named("limiter")
+	audit, err := g.openAudit(log)
+	if err != nil {
+		return err
+	}
 	g.limiter = limiter.New(limiter.Config{
 		Node: g.node.ID(), Peers: limiterPeers{g.node}, Log: limiterLog{g.node, g.machine},
 		Secret: func() (string, bool) { id := g.machine.ClusterID(); return id, id != "" },
 		Active: limitsConfigured(g.machine),
 		Cells:  filepath.Join(g.cfg.DataDir(), "limits.cells"),
+		Now:    wallClock(g.cfg.DataDir()),
+		Audit:  audit,
 		Warn:   func(text string, err error) { log.Warn(text, zap.Error(err)) },
 	})
 	g.onClose(func(context.Context) error { g.limiter.Close(); return nil })

@@ -118,10 +118,10 @@ const kongVersion = "3.9.1"
 // the Makefile.
 func buildVersion() string {
 	if version != "" {
-		return version
+		return version + buildKind
 	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
+		return info.Main.Version + buildKind
 	}
-	return "devel"
+	return "devel" + buildKind
 }

@@ -22,7 +22,7 @@ type floor struct {
 // added here, which is the moment to think about where it belongs.
 func floors() []floor {
 	return []floor{
-		{"fsm/schema", 0}, {"fsm/schema/*", 0}, {"limiter/window", 0}, {"limiter/wire", 0}, {"internal/*", 0},
+		{"fsm/schema", 0}, {"fsm/schema/*", 0}, {"limiter/window", 0}, {"limiter/wire", 0}, {"limiter/audit", 0}, {"internal/*", 0},
 		{"limiter/ledger", 1}, {"limiter/cells", 1},
 		{"limiter/escrow", 2},
 		{"limiter", 3}, {"limiter/inprocess", 3},

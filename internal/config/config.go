@@ -85,6 +85,15 @@ func (c *Config) NodeName() string {
 // DataDir is the directory of everything the node keeps.
 func (c *Config) DataDir() string { return c.text("data_dir") }
 
+// LimitsAudit is the directory for the record of admissions, "" for off.
+func (c *Config) LimitsAudit() string {
+	dir := c.text("limits_audit")
+	if dir == "" || filepath.IsAbs(dir) {
+		return dir
+	}
+	return filepath.Join(c.DataDir(), dir)
+}
+
 // LogLevel is one of Kong's level names.
 func (c *Config) LogLevel() string { return c.text("log_level") }
 

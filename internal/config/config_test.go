@@ -71,12 +71,24 @@ func TestLayers(t *testing.T) {
 	}
 }
 
+func TestLimitsAudit(t *testing.T) {
+	for value, want := range map[string]string{"": "", "off": "", "audit": "/d/audit", "/a": "/a"} {
+		c, err := loaded(t, "data_dir = /d\nlimits_audit = "+value+"\n", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.LimitsAudit(); got != want {
+			t.Errorf("%q is %q, not %q", value, got, want)
+		}
+	}
+}
+
 // TestEverySettingEveryLayer sets each setting in each layer that it has, and
 // sees it arrive.
 func TestEverySettingEveryLayer(t *testing.T) {
 	values := map[string]string{
 		"proxy_listen": "127.0.0.1:1", "admin_listen": "off", "cluster_listen": "127.0.0.1:2", "cluster_advertise": "10.0.0.1:3",
-		"join": "a:1, b:2", "expect": "0", "max_voters": "3", "insecure_cluster": "on", "node_name": "n", "data_dir": "/d", "database": "postgres",
+		"join": "a:1, b:2", "expect": "0", "max_voters": "3", "insecure_cluster": "on", "node_name": "n", "data_dir": "/d", "limits_audit": "audit", "database": "postgres",
 		"log_level": "crit", "trusted_ips": "10.0.0.0/8", "real_ip_header": "X-Forwarded-For", "real_ip_recursive": "on", "headers": "off",
 		"ssl_cipher_suite": "old", "ssl_ciphers": "AES128-SHA", "ssl_protocols": "TLSv1.2", "ssl_prefer_server_ciphers": "off", "ssl_dhparam": "ffdhe2048",
 		"ssl_session_tickets": "off", "ssl_session_timeout": "10m", "ssl_session_cache_size": "1m", "client_ssl": "off", "client_ssl_cert": "/c.pem",

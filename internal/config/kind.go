@@ -24,7 +24,9 @@ type kind struct {
 
 var (
 	textKind = kind{name: "text", parse: func(text string) (any, error) { return text, nil }}
-	boolKind = kind{name: "on|off", bool: true, parse: parseBool}
+	// directoryKind is a directory, or "" for off.
+	directoryKind = kind{name: "path|off", parse: parseDirectory}
+	boolKind      = kind{name: "on|off", bool: true, parse: parseBool}
 	// networksKind is a list of addresses and CIDR blocks.
 	networksKind = kind{name: "list", list: true, parse: parseNetworks}
 	addressKind  = kind{name: "host:port", parse: parseAddress}
@@ -56,6 +58,13 @@ func countKind(low, high int) kind {
 		}
 		return n, nil
 	}}
+}
+
+func parseDirectory(text string) (any, error) {
+	if text == "off" {
+		return "", nil
+	}
+	return text, nil
 }
 
 func parseBool(text string) (any, error) {

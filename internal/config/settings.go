@@ -60,6 +60,8 @@ func nodeSettings() []*Setting {
 			Help: "name shown for this node; the host's name unless set"},
 		{Name: "data_dir", kind: textKind, Default: "./sluice-data",
 			Help: "directory of everything the node keeps: replicated state, certificates, logs"},
+		{Name: "limits_audit", kind: directoryKind, Default: "off",
+			Help: "directory (under data_dir if relative) for a record of 96 bytes of every admission that a rate limit counts, never deleted, written before the answer; off for none"},
 		{Name: "database", Kong: true, kind: choiceKind("off", "postgres"), Default: "off",
 			Help: "for Kong's sake: off and postgres both mean no external database, and writes work with both"},
 

@@ -27,7 +27,7 @@ type Core struct {
 	node   string
 	secret Secret
 	random func() uint64
-	audit  func(ledger.Budget)
+	audit  func(Admission)
 	kick   func() // called when Ready may have something new; must not block
 	rules  rules
 	// insert is the table's, but in tests that have no room.
@@ -43,6 +43,7 @@ type Core struct {
 	waiting atomic.Int64 // open tickets
 	ticks   atomic.Uint64
 	probing atomic.Bool // some hunt was at the last tick
+	leaving atomic.Bool // asks for no place in the roster any more
 	// untimely says that a request waits for an entry of the log.
 	untimely atomic.Bool
 
@@ -118,8 +119,9 @@ type Config struct {
 	Random  func() uint64
 	// Kick is called, under a lock, when Ready may have something new.
 	Kick func()
-	// Audit, if set, is called under a lock for every token spent.
-	Audit func(ledger.Budget)
+	// Audit, if set, is called for every token spent, before the request is
+	// admitted: concurrently, and sometimes under a lock.
+	Audit func(Admission)
 }
 
 // New returns a Core that knows nothing yet of the log.
@@ -218,8 +220,22 @@ func (c *Core) window(p window.Period, lo int64) window.Window {
 
 func (c *Core) shardOf(k ledger.Key) *shard { return &c.shards[cells.Shard(cells.Key(k))] }
 
-func (c *Core) admitted(b ledger.Budget) {
+// Admission is one token spent, for Config.Audit.
+type Admission struct {
+	Budget ledger.Budget
+	Limit  ledger.Limit // that was decided by
+	At     Instant
+	// Incarnation is this process's at that moment.
+	Incarnation uint64
+}
+
+func (c *Core) admitted(now Instant, b ledger.Budget, lim *Limit, i int) {
 	if c.audit != nil {
-		c.audit(b)
+		c.record(now, b, lim, i)
 	}
+}
+
+// record is apart so that admitted costs a comparison only.
+func (c *Core) record(now Instant, b ledger.Budget, lim *Limit, i int) {
+	c.audit(Admission{Budget: b, Limit: lim.one(i), At: now, Incarnation: c.view.Load().member.Incarnation})
 }

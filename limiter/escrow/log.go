@@ -62,11 +62,15 @@ func (c *Core) readyBatch(mono int64, now Instant) *ledger.Batch {
 	return b
 }
 
+// Resign is for a node that leaves for good: it asks for no place in the roster
+// any more.
+func (c *Core) Resign() { c.leaving.Store(true) }
+
 // readyJoin asks for a place in the roster, if this process has none.
 func (c *Core) readyJoin(mono int64) *ledger.Change {
 	v := c.view.Load()
 	l := &c.log
-	if v.in(v.member) || l.joinAt != 0 && mono-l.joinAt < repeatJoin {
+	if c.leaving.Load() || v.in(v.member) || l.joinAt != 0 && mono-l.joinAt < repeatJoin {
 		return nil
 	}
 	if l.joins >= maxJoins {

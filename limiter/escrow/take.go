@@ -62,7 +62,7 @@ func (c *Core) takeOne(now Instant, lim *Limit, k ledger.Key, d *Decision) bool 
 	}
 	d.Admitted = true
 	d.Remaining[0], d.Reset[0] = remaining(cl, p, left), resetAfter(now, p, w)
-	c.admitted(b)
+	c.admitted(now, b, lim, 0)
 	if !has(cl, dirty) || left < int64(cl.Low.Load()) {
 		c.tookLast(now, cl, b, lim.one(0))
 	}
@@ -148,7 +148,7 @@ func (s *shard) takeAll(now Instant, lim *Limit, of *claims, d *Decision) int {
 	for i := range lim.Rates {
 		c := &of[i]
 		d.Reset[i] = resetAfter(now, c.budget.Period, c.at)
-		s.core.admitted(c.budget)
+		s.core.admitted(now, c.budget, lim, i)
 		if c.cell != nil {
 			d.Degraded = d.Degraded || has(c.cell, degraded)
 			s.took(now, c.cell, c.budget, lim.one(i))

@@ -155,7 +155,7 @@ func (s *shard) admit(now Instant, tk *Ticket) {
 	tk.admitted = true
 	for p := range tk.needs {
 		n := &tk.needs[p]
-		s.core.admitted(n.budget)
+		s.core.admitted(now, n.budget, tk.lim, p)
 		if h := n.hunt; h != nil && h.budget.Start == n.budget.Start {
 			h.reserved--
 			s.spread(now, h.cell, h.budget)

@@ -1,0 +1,62 @@
+package book
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestRequests(t *testing.T) {
+	dir := t.TempDir()
+	want := []Request{
+		{Sent: 1, Received: 2, Node: "node1", Limit: 3, Key: 4, Status: 200, Counted: true},
+		{Sent: 5, Received: 6, Node: "node2"},
+	}
+	var text []byte
+	for i := range want {
+		text = want[i].AppendLine(text)
+	}
+	write := func(text []byte) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, RequestsFile), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []Request
+	read := func() error {
+		got = nil
+		return ReadRequests(dir, func(r *Request) { got = append(got, *r) })
+	}
+	if err := read(); err != nil || len(got) != 0 {
+		t.Errorf("no file: %v, %v", got, err)
+	}
+	write(append(text, "1,2,no"...)) // a line that was being written
+	if err := read(); err != nil || !cmp.Equal(got, want) {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, line := range []string{"1,2,n,3,4,200\n", "x,2,n,3,4,200,true\n"} {
+		write([]byte(line))
+		if read() == nil {
+			t.Errorf("%q is read", line)
+		}
+	}
+}
+
+func TestRunAndFaults(t *testing.T) {
+	dir := t.TempDir()
+	want := &Run{Seed: 7, Limits: []*Limit{{Name: "n", Terms: []Terms{{Asked: 1, Windows: []Window{{Unit: "minute", Max: 5}}}}}}}
+	if err := WriteRun(dir, want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ReadRun(dir); err != nil || !cmp.Equal(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if fs, err := ReadFaults(dir); err != nil || len(fs) != 0 {
+		t.Errorf("%v, %v", fs, err)
+	}
+	if text := want.Limits[0].Terms[0].Windows[0].String() + ", " + (Window{"sliding", 30, 9}).String(); text != "5 a minute, 9 in a sliding window of 30 s" {
+		t.Error(text)
+	}
+}

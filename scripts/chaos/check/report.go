@@ -1,0 +1,81 @@
+package check
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// Write tells the result of one run, for people.
+func (r *Result) Write(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "requests    %d: %d admitted, %d refused, %d let through undecided, %d other answers, %d without an answer\n",
+		r.Requests, r.Admitted, r.Refused, r.Undecided, r.Others, r.Silent)
+	fmt.Fprintf(&b, "records     %d by %d processes in %d files; %d of admissions that no client heard of; %d torn\n",
+		r.Records, r.Processes, r.Files, r.Unheard, r.Torn)
+	fmt.Fprintf(&b, "windows     %d; in %d a node decided by terms that had been replaced; in %d a tolerant limit was exceeded while a node was cut off (%.2f of it at most)\n",
+		r.Windows, r.Stale, r.Tolerated, r.TooMuch)
+	fmt.Fprintf(&b, "clocks      nodes contradicted each other by %d us at most\n", r.ClockGap)
+	fmt.Fprintf(&b, "violations  %d\n", r.Violations)
+	for _, line := range r.Told {
+		fmt.Fprintf(&b, "  %s\n", line)
+	}
+	if n := r.Violations - len(r.Told); n > 0 {
+		fmt.Fprintf(&b, "  and %d more\n", n)
+	}
+	b.WriteString("\nHow much was admitted in windows with demand for all of the limit:\n\n")
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "limit\tno fault near: windows\tused\tworst\tat\tall: windows\tused\tworst\tat\texceeded in\t")
+	for i := range r.Usages {
+		u := &r.Usages[i]
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t\n", u.Limit,
+			u.Quiet.Windows, percent(&u.Quiet, u.Quiet.Of()), percent(&u.Quiet, u.Quiet.Worst), u.Quiet.worstAt(),
+			u.All.Windows, percent(&u.All, u.All.Of()), percent(&u.All, u.All.Worst), u.All.worstAt(), u.Over)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Used sums up a run's limits.
+func (r *Result) Used() (quiet, all Share) {
+	for i := range r.Usages {
+		quiet.merge(&r.Usages[i].Quiet)
+		all.merge(&r.Usages[i].All)
+	}
+	return quiet, all
+}
+
+// merge adds up tokens, so that large limits count for more.
+func (s *Share) merge(o *Share) {
+	if o.Windows == 0 {
+		return
+	}
+	if s.Windows == 0 || o.Worst < s.Worst {
+		s.Worst, s.WorstAt = o.Worst, o.WorstAt
+	}
+	s.Windows += o.Windows
+	s.Admitted += o.Admitted
+	s.Possible += o.Possible
+}
+
+// Percent is a share for people.
+func (s *Share) Percent() string { return percent(s, s.Of()) }
+
+// worstAt is where the worst window was, if it was not like all others.
+func (s *Share) worstAt() string {
+	if s.Windows == 0 || s.Worst >= 1 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1fs", float64(s.WorstAt)/float64(second))
+}
+
+func percent(s *Share, part float64) string {
+	if s.Windows == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f %%", 100*part)
+}
