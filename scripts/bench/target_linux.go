@@ -46,6 +46,9 @@ type target struct {
 	name       string
 	dir        string // its own, temporary
 	plain, tls string // addresses
+	// inner are two more, found together with these: one found later could be one
+	// of these, as nobody listens there yet.
+	inner      []string
 	admin      string // of Sluice: URL of the Admin API
 	configure  func(context.Context) error
 	process    *machine.Process
@@ -59,11 +62,11 @@ func (b *bench) newTarget(name string, _ setup) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := freeAddresses(2)
+	addrs, err := freeAddresses(4)
 	if err != nil {
 		return nil, err
 	}
-	return &target{name: name, dir: dir, plain: addrs[0], tls: addrs[1]}, nil
+	return &target{name: name, dir: dir, plain: addrs[0], tls: addrs[1], inner: addrs[2:]}, nil
 }
 
 // freeAddresses gives addresses of loopback on which nobody listens.
