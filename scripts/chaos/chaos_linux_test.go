@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -43,7 +44,7 @@ func TestSmoke(t *testing.T) {
 	}
 	o := options{nodes: nodes, binary: buildSluice(t), duration: 5 * time.Second, load: 1, plain: true, faults: faults}
 	var log bytes.Buffer
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "run")
 	s, err := single(t.Context(), o, 1, dir, &log)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
@@ -56,6 +57,9 @@ func TestSmoke(t *testing.T) {
 	if s.failed() || s.result.Records == 0 || s.result.Admitted == 0 {
 		_ = s.result.Write(&log)
 		t.Errorf("%d problems\n%s", len(s.problems), log.String())
+	}
+	if _, err := single(t.Context(), o, 1, dir, &log); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a directory that has a run is used again: %v", err)
 	}
 	if err := recheck(dir, io.Discard); err != nil {
 		t.Error(err)

@@ -54,15 +54,21 @@ type run struct {
 // single makes one run and counts it. Whatever happens, its processes and
 // namespaces are gone when it returns.
 func single(ctx context.Context, o options, seed uint64, dir string, out io.Writer) (s summary, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return s, err
+	}
+	// Nodes of another run's directory would be another cluster's.
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return s, fmt.Errorf("every run has a new directory: %w", err)
 	}
 	r := &run{o: o, seed: seed, dir: dir, out: out, book: &book.Run{Seed: seed}, up: newService()}
 	if err := r.carryOut(ctx); err != nil {
 		return s, err
 	}
 	s = summary{seed: seed, problems: r.problems, notes: r.notes}
-	s.result, err = check.Check(dir)
+	if s.result, err = check.Check(dir); err == nil && s.result.Admitted == 0 {
+		s.problems = append(s.problems, "no client was admitted, so nothing was shown")
+	}
 	return s, err
 }
 

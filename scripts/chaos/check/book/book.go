@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -162,7 +161,8 @@ func ReadRequests(dir string, each func(*Request)) error {
 	})
 }
 
-// ReadFaults reads FaultsFile. One that there is not is none.
+// ReadFaults reads FaultsFile. It must be there, as RequestsFile must, even if it
+// is empty: a run of which a part is missing cannot be judged.
 func ReadFaults(dir string) (fs []Fault, err error) {
 	err = readLines(filepath.Join(dir, FaultsFile), func(line string) error {
 		var f Fault
@@ -175,9 +175,7 @@ func ReadFaults(dir string) (fs []Fault, err error) {
 
 func readLines(path string, each func(string) error) error {
 	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	defer f.Close()
