@@ -52,6 +52,24 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestRestoreIsTold: who follows the outcomes learns what the entries that a
+// restored snapshot stands for have decided.
+func TestRestoreIsTold(t *testing.T) {
+	l := newLog(t)
+	l.limits(t, 1)
+	var told []*ledger.Outcome
+	m, err := New(func(o *ledger.Outcome) { told = append(told, o) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Restore(bytes.NewReader(l.bytes())); err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != 1 || told[0].Stamp != l.m.Limits().Stamp() || told[0].Rosters == nil || len(told[0].Rosters.Last().Members) != 1 {
+		t.Errorf("told of %+v", told)
+	}
+}
+
 // TestMalformedLimits: an entry that does not decode changes nothing, and
 // neither does one of a build before shares.
 func TestMalformedLimits(t *testing.T) {

@@ -36,7 +36,8 @@ type Machine struct {
 }
 
 // New makes an empty machine. onLimits, if not nil, is called with the outcome
-// of every limiter entry, in the order of the log; it must not block.
+// of every limiter entry, in the order of the log, and after a Restore with the
+// state that it brought; it must not block.
 func New(onLimits func(*ledger.Outcome)) (*Machine, error) {
 	defs := Definitions()
 	m := &Machine{defs: defs, byKind: make(map[string]*Definition, len(defs)), onLimits: onLimits,

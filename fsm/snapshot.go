@@ -153,6 +153,11 @@ func (m *Machine) Restore(r io.Reader) error {
 	m.limitsMu.Lock()
 	m.requests, m.ledger = next.requests, next.ledger
 	m.limitsMu.Unlock()
+	if m.onLimits != nil {
+		// Whoever follows the entries has missed some, and with them who has
+		// shares of which windows.
+		m.onLimits(next.ledger.State())
+	}
 	for _, def := range m.defs {
 		m.touch(next.view, def.Kind)
 	}

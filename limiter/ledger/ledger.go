@@ -151,6 +151,14 @@ func (l *Ledger) batch(b *Batch) Answer {
 	return a
 }
 
+// State is the outcome of all entries so far in one, without answers to batches:
+// for who has not been told of them one by one.
+func (l *Ledger) State() *Outcome {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return &Outcome{Stamp: l.stamp, Rosters: l.rosters}
+}
+
 // Stamp returns the cluster's time of the last entry, in microseconds; 0 before
 // the first.
 func (l *Ledger) Stamp() int64 {
