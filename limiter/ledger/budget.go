@@ -16,7 +16,7 @@ const (
 )
 
 // account is what the ledger knows of one budget. What is not in the pool,
-// max - pool, has been given to nodes, beforehand or when they asked.
+// max - pool, and what top-ups have added, has been given to nodes, beforehand or when they asked.
 type account struct {
 	version uint64
 	terms   int64 // max, and in the lowest bit whether the limit is tolerant
@@ -45,6 +45,8 @@ type open struct {
 	own      map[Key]account
 	// shared are the overflow budgets, by bucket; nil until there is one.
 	shared map[uint64]account
+	// bonuses are of own budgets that were topped up; nil until there is one.
+	bonuses map[Key]bonus
 }
 
 func newOpen(p window.Period, at window.Window, d Division) *open {
@@ -174,7 +176,7 @@ func (w *open) move(a *account, k *Ask, shared bool, members int64) Grant {
 		a.setLimit(k.Limit)
 	}
 	if !shared || w.pooled() {
-		a.pool += min(k.Return, max(0, a.max()-a.pool))
+		a.pool += min(k.Return, max(0, a.max()+w.bonuses[k.Budget.Key].added-a.pool))
 	}
 	g := Grant{Granted: k.part(a.pool, members)}
 	a.pool -= g.Granted

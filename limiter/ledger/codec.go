@@ -13,6 +13,7 @@ const (
 	MaxAsks    = 1024 // asks of one batch
 	MaxBatches = 1024 // batches of one entry
 	MaxChanges = 1024 // changes of one entry
+	MaxTopUps  = 1024 // top-ups of one entry
 	maxNode    = 128  // bytes of a node's name
 )
 
@@ -27,9 +28,13 @@ var (
 // apart. Random numbers take eight bytes, others are varints in their shortest
 // form, and strings are preceded by their length: so a value has one encoding.
 const (
-	entryVersion  = 2
-	batchVersion  = 2
-	answerVersion = 1
+	entryVersion    = 2
+	batchVersion    = 2
+	answerVersion   = 1
+	toppedUpVersion = 1
+	// toppingVersion is of entries with top-ups only, so that others can be read
+	// by releases that know of none.
+	toppingVersion = 3
 )
 
 // The fewest bytes of what is counted before it is read: no count makes the
@@ -40,14 +45,19 @@ const (
 	minBatch  = minMember + 8 + 1 + 1
 	minAsk    = 16 + 9
 	minGrant  = 3
+	minTopUp  = 16 + 16 + 7
 )
 
 // AppendBinary appends the entry's encoding for the log. Error: ErrTooLarge.
 func (e *Entry) AppendBinary(b []byte) ([]byte, error) {
-	if len(e.Changes) > MaxChanges || len(e.Batches) > MaxBatches {
-		return b, fmt.Errorf("%w: %d changes, %d batches", ErrTooLarge, len(e.Changes), len(e.Batches))
+	if len(e.Changes) > MaxChanges || len(e.Batches) > MaxBatches || len(e.TopUps) > MaxTopUps {
+		return b, fmt.Errorf("%w: %d changes, %d batches, %d top-ups", ErrTooLarge, len(e.Changes), len(e.Batches), len(e.TopUps))
 	}
-	out := wire.AppendBool(binary.AppendVarint(append(b, entryVersion), e.Stamp), e.Rest)
+	version := byte(entryVersion)
+	if len(e.TopUps) > 0 {
+		version = toppingVersion
+	}
+	out := wire.AppendBool(binary.AppendVarint(append(b, version), e.Stamp), e.Rest)
 	out = binary.AppendUvarint(out, uint64(len(e.Changes)))
 	for i := range e.Changes {
 		if err := e.Changes[i].Member.check(); err != nil {
@@ -62,6 +72,9 @@ func (e *Entry) AppendBinary(b []byte) ([]byte, error) {
 		}
 		out = e.Batches[i].append(out)
 	}
+	if version == toppingVersion {
+		out = appendTopUps(out, e.TopUps)
+	}
 	return out, nil
 }
 
@@ -71,7 +84,7 @@ func (e *Entry) MarshalBinary() ([]byte, error) { return e.AppendBinary(nil) }
 // UnmarshalBinary decodes an entry. On an error (ErrCorrupt) e is unchanged.
 func (e *Entry) UnmarshalBinary(data []byte) error {
 	d := newDecoder(data)
-	d.Version(entryVersion)
+	topped := d.either(entryVersion, toppingVersion)
 	n := Entry{Stamp: d.Int(), Rest: d.Bool()}
 	n.Changes = wire.List[Change](d.Decoder, MaxChanges, minChange)
 	for i := range n.Changes {
@@ -83,6 +96,9 @@ func (e *Entry) UnmarshalBinary(data []byte) error {
 	n.Batches = wire.List[Batch](d.Decoder, MaxBatches, minBatch)
 	for i := range n.Batches {
 		n.Batches[i] = d.batch()
+	}
+	if topped {
+		n.TopUps = d.topUps()
 	}
 	if err := d.End(); err != nil {
 		return fmt.Errorf("entry: %w", err)
@@ -171,9 +187,7 @@ func (b *Batch) append(out []byte) []byte {
 	out = binary.AppendUvarint(out, uint64(len(b.Asks)))
 	for i := range b.Asks {
 		k := &b.Asks[i]
-		out = binary.AppendUvarint(k.Budget.Key.append(out), uint64(k.Budget.Period))
-		out = binary.AppendVarint(out, k.Budget.Start)
-		out = k.Limit.append(out)
+		out = k.Limit.append(k.Budget.append(out))
 		out = binary.AppendVarint(out, k.Want)
 		out = binary.AppendVarint(out, k.Waiting)
 		out = binary.AppendVarint(out, k.Return)
@@ -187,8 +201,7 @@ func (d *decoder) batch() Batch {
 	b.Asks = wire.List[Ask](d.Decoder, MaxAsks, minAsk)
 	for i := range b.Asks {
 		k := &b.Asks[i]
-		k.Budget.Key, k.Budget.Period, k.Budget.Start = d.key(), d.period(), d.Int()
-		k.Limit = d.limit()
+		k.Budget, k.Limit = d.budget(), d.limit()
 		k.Want, k.Waiting, k.Return, k.Held = d.Int(), d.Int(), d.Int(), d.Int()
 	}
 	return b
@@ -220,6 +233,12 @@ func (k Key) append(out []byte) []byte {
 }
 
 func (d *decoder) key() Key { return Key{Hi: d.Fixed(), Lo: d.Fixed()} }
+
+func (b *Budget) append(out []byte) []byte {
+	return binary.AppendVarint(binary.AppendUvarint(b.Key.append(out), uint64(b.Period)), b.Start)
+}
+
+func (d *decoder) budget() Budget { return Budget{Key: d.key(), Period: d.period(), Start: d.Int()} }
 
 func (l *Limit) append(out []byte) []byte {
 	return wire.AppendBool(binary.AppendVarint(binary.AppendUvarint(out, l.Version), l.Max), l.Tolerant)

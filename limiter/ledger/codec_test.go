@@ -25,6 +25,7 @@ var (
 	_ codec = (*Entry)(nil)
 	_ codec = (*Batch)(nil)
 	_ codec = (*Answer)(nil)
+	_ codec = (*ToppedUp)(nil)
 )
 
 var sampleBatch = Batch{Member: Member{"n1", 1 << 63}, Session: math.MaxUint64, Seq: 7, Asks: []Ask{
@@ -42,7 +43,11 @@ func samples() map[string][2]codec {
 			Stamp: noon * Second, Changes: []Change{{Join, Member{"n1", 4}}, {Leave, Member{"", 0}}},
 			Batches: []Batch{sampleBatch, {Member: Member{Node: "n2"}}},
 		}, &Entry{}},
-		"batch": {&sampleBatch, &Batch{}},
+		"top-ups": {&Entry{Stamp: noon * Second, TopUps: []TopUp{
+			{ID: OperationID{1, 15: 2}, Budget: sampleBatch.Asks[0].Budget, Limit: sampleBatch.Asks[0].Limit, Tokens: 3, Expect: 9}, {Tokens: -1, Expect: -1},
+		}}, &Entry{}},
+		"topped up": {&ToppedUp{Budget: sampleBatch.Asks[0].Budget, Added: 3, Pool: -1, Repeated: true, Refused: Changed}, &ToppedUp{}},
+		"batch":     {&sampleBatch, &Batch{}},
 		"answer": {&Answer{Member: Member{"n1", 5}, Session: 6, Seq: 1 << 40, Stale: true, Grants: []Grant{
 			{Granted: 5, Pool: -6}, {Refused: Malformed},
 		}}, &Answer{}},
@@ -86,6 +91,7 @@ func TestTooLargeToEncode(t *testing.T) {
 	many := Batch{Asks: make([]Ask, MaxAsks+1)}
 	for name, c := range map[string]codec{
 		"changes":       &Entry{Changes: make([]Change, MaxChanges+1)},
+		"top-ups":       &Entry{TopUps: make([]TopUp, MaxTopUps+1)},
 		"batches":       &Entry{Batches: make([]Batch, MaxBatches+1)},
 		"change's name": &Entry{Changes: []Change{{Join, long}}},
 		"asks in entry": &Entry{Batches: []Batch{many}},
@@ -103,7 +109,7 @@ func TestTooLargeToEncode(t *testing.T) {
 
 // TestLyingCounts: a count that the input cannot hold allocates nothing.
 func TestLyingCounts(t *testing.T) {
-	head := binary.AppendVarint([]byte{1}, 5)
+	head := append(binary.AppendVarint([]byte{entryVersion}, 5), 0)
 	for name, data := range map[string][]byte{
 		"changes": binary.AppendUvarint(head, 1000),
 		"batches": binary.AppendUvarint(append(bytes.Clone(head), 0), 1000),
@@ -127,7 +133,7 @@ func FuzzCodec(f *testing.F) {
 	}
 	f.Add([]byte{1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, c := range []codec{&Entry{}, &Batch{}, &Answer{}} {
+		for _, c := range []codec{&Entry{}, &Batch{}, &Answer{}, &ToppedUp{}} {
 			err := c.UnmarshalBinary(data)
 			if err != nil {
 				if !errors.Is(err, ErrCorrupt) {

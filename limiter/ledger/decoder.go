@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"fmt"
+
 	"github.com/sluicegate/sluice/limiter/window"
 	"github.com/sluicegate/sluice/limiter/wire"
 )
@@ -9,6 +11,15 @@ import (
 type decoder struct{ *wire.Decoder }
 
 func newDecoder(data []byte) decoder { return decoder{wire.NewDecoder(data)} }
+
+// either reads a version byte, and says whether it is the newer one.
+func (d *decoder) either(older, newer byte) bool {
+	v := d.Byte()
+	if d.Sound() && v != older && v != newer {
+		d.Fail(fmt.Sprintf("version %d", v))
+	}
+	return v == newer
+}
 
 // within reads a number that has bounds.
 func (d *decoder) within(least, most int64) int64 {

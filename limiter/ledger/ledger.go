@@ -26,6 +26,8 @@ type Ledger struct {
 	// holdings are of what is in flight; some are to be looked at again at dueAt.
 	holdings map[Key]*holding
 	dueAt    int64 // 0 for none
+	// toppedUp is how many of them have been topped up.
+	toppedUp int
 
 	maxOwn, maxNodes, maxHoldings int // equal on all replicas, smaller in tests
 }
@@ -57,6 +59,9 @@ func (l *Ledger) Apply(e *Entry) *Outcome {
 	for i := range e.Batches {
 		o.Answers[i] = l.batch(&e.Batches[i])
 	}
+	for i := range e.TopUps {
+		o.TopUps = append(o.TopUps, l.topUp(&e.TopUps[i]))
+	}
 	return o
 }
 
@@ -75,6 +80,7 @@ func (l *Ledger) advance(proposed int64) {
 		over := w.over(l.stamp)
 		if over {
 			l.own -= len(w.own)
+			l.toppedUp -= len(w.bonuses)
 		}
 		return over
 	})
@@ -156,7 +162,7 @@ func (l *Ledger) batch(b *Batch) Answer {
 func (l *Ledger) State() *Outcome {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return &Outcome{Stamp: l.stamp, Rosters: l.rosters}
+	return &Outcome{Stamp: l.stamp, Rosters: l.rosters, TopUps: l.allToppedUp()}
 }
 
 // Stamp returns the cluster's time of the last entry, in microseconds; 0 before
@@ -195,6 +201,16 @@ func (l *Ledger) Pool(b Budget) (pool int64, limit Limit, ok bool) {
 		a.pool += w.born(a.max()) - l.grantedBefore(w, b.Key)
 	}
 	return a.pool, a.limit(), true
+}
+
+// Added returns what top-ups have added to a budget.
+func (l *Ledger) Added(b Budget) int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if i, ok := l.search(b.Period, b.Start); ok {
+		return l.windows[i].bonuses[b.Key].added
+	}
+	return 0
 }
 
 // Len returns the number of budgets, overflow budgets included.

@@ -35,8 +35,9 @@ type batchID struct {
 
 // tokens is all that ever happened to a budget.
 type tokens struct {
-	limit             Limit
-	granted, returned int64
+	limit                    Limit
+	granted, returned, added int64
+	done                     map[OperationID]bool
 }
 
 func newModel() *model {
@@ -71,7 +72,7 @@ func (m *model) of(start int64) Division {
 	return d
 }
 
-func (m *model) apply(e *Entry) []Answer {
+func (m *model) apply(e *Entry) ([]Answer, []ToppedUp) {
 	stamp := e.Stamp
 	if len(m.stamps) > 0 && stamp <= m.now() {
 		stamp = m.now() + 1
@@ -106,7 +107,43 @@ func (m *model) apply(e *Entry) []Answer {
 	for i := range e.Batches {
 		as = append(as, m.batch(&e.Batches[i]))
 	}
-	return as
+	var ts []ToppedUp
+	for i := range e.TopUps {
+		ts = append(ts, m.topUp(&e.TopUps[i]))
+	}
+	return as, ts
+}
+
+func (m *model) topUp(t *TopUp) ToppedUp {
+	w, ok := t.Budget.Window()
+	p := t.Budget.Period
+	switch {
+	case !ok || p.IsSliding() || p.IsInFlight():
+		return ToppedUp{Budget: t.Budget, Refused: Malformed}
+	case m.now() < w.From-Delay:
+		return ToppedUp{Budget: t.Budget, Refused: Early}
+	case m.now() >= w.Until:
+		return ToppedUp{Budget: t.Budget, Refused: Expired}
+	}
+	b := m.budgets[t.Budget]
+	if b == nil {
+		b = &tokens{limit: t.Limit}
+		if t.Expect <= 0 {
+			m.budgets[t.Budget] = b
+		}
+	}
+	again := b.done[t.ID]
+	if !again && t.Expect >= 0 && t.Expect != b.added {
+		return ToppedUp{Budget: t.Budget, Added: b.added, Pool: m.pool(t.Budget, b), Refused: Changed}
+	}
+	if !again {
+		b.added += t.Tokens
+		if b.done == nil {
+			b.done = map[OperationID]bool{}
+		}
+		b.done[t.ID] = true
+	}
+	return ToppedUp{Budget: t.Budget, Added: b.added, Pool: m.pool(t.Budget, b), Repeated: again}
 }
 
 func (m *model) batch(b *Batch) Answer {
@@ -158,7 +195,7 @@ func (m *model) ask(k *Ask) Grant {
 	if k.Limit.Version > b.limit.Version {
 		b.limit = k.Limit
 	}
-	room := func() bool { return m.pool(k.Budget, b) < b.limit.Max }
+	room := func() bool { return m.pool(k.Budget, b) < b.limit.Max+b.added }
 	if k.Budget.Period.IsSliding() {
 		room = func() bool { return b.returned < b.granted }
 	}
@@ -216,7 +253,8 @@ func over(b Budget) int64 {
 	return w.Until + Delay + int64(b.Period.Slices())*(w.Until-w.From) + min(1, b.Period.Slices())*(w.Until-w.From)
 }
 
-// pool is what conservation says: births + pool + granted - returned = limit.
+// pool is what conservation says: births + pool + granted - returned = limit +
+// added.
 func (m *model) pool(id Budget, b *tokens) int64 {
 	if id.Period.IsSliding() {
 		w, _ := id.Window()
@@ -229,7 +267,7 @@ func (m *model) pool(id Budget, b *tokens) int64 {
 		return pool
 	}
 	births := m.of(id.Start).Births(id.Period, b.limit.Max)
-	return b.limit.Max - births - b.granted + b.returned
+	return b.limit.Max + b.added - births - b.granted + b.returned
 }
 
 // mutant spoils the ledger before it applies an entry, to break a rule.
@@ -246,8 +284,8 @@ func play(script []Entry, spoil mutant) error {
 		}
 		was := l.Rosters()
 		o := l.Apply(e)
-		want := m.apply(e)
-		if d := cmp.Diff(want, o.Answers, cmpopts.EquateEmpty()); d != "" {
+		want, topped := m.apply(e)
+		if d := cmp.Diff(want, o.Answers, cmpopts.EquateEmpty()) + cmp.Diff(topped, o.TopUps, cmpopts.EquateEmpty()); d != "" {
 			return fmt.Errorf("entry %d is answered otherwise: %s", i, d)
 		}
 		if o.Stamp != m.now() || o.Stamp != l.Stamp() || (o.Rosters != nil) != (was != l.Rosters()) {
@@ -275,6 +313,9 @@ func compare(l *Ledger, m *model) error {
 		}
 		if n++; !ok || pool != m.pool(id, b) || limit != b.limit {
 			return fmt.Errorf("%v: pool %d of %+v, want %d of %+v", id, pool, limit, m.pool(id, b), b.limit)
+		}
+		if got := l.Added(id); got != b.added {
+			return fmt.Errorf("%v: %d added, want %d", id, got, b.added)
 		}
 	}
 	if l.Len()-len(l.holdings) != n {
@@ -342,6 +383,9 @@ var scripts = rapid.Custom(func(t *rapid.T) []Entry {
 			b := Batch{Member: m, Session: p.session, Seq: p.seq, Asks: drawAsks(t, now, maxes[:])}
 			sent, e.Batches = append(sent, b), append(e.Batches, b)
 		}
+		if rapid.IntRange(0, 3).Draw(t, "top up") == 0 {
+			e.TopUps = append(e.TopUps, drawTopUp(t, now, maxes[:]))
+		}
 		script[i] = e
 	}
 	return script
@@ -363,22 +407,35 @@ var lengths = func() (ps []window.Period) {
 func drawAsks(t *rapid.T, now int64, maxes []int64) []Ask {
 	asks := make([]Ask, rapid.IntRange(0, 3).Draw(t, "asks"))
 	for i := range asks {
-		p := rapid.SampledFrom(append([]window.Period{window.Second, window.Minute, window.Minute, window.Hour, window.Year, window.InFlight}, lengths...)).Draw(t, "period")
-		start := p.At(now + rapid.Int64Range(-6, 5).Draw(t, "at")*Second).Start
-		if rapid.IntRange(0, 20).Draw(t, "wrong") == 0 {
-			start++
-		}
-		v := rapid.Uint64Range(1, 5).Draw(t, "version")
 		want := rapid.SampledFrom([]int64{0, 1, 5, 50, 300}).Draw(t, "want")
 		asks[i] = Ask{
-			Budget: Budget{Key: Key{Lo: rapid.Uint64Range(0, 2).Draw(t, "key")}, Period: p, Start: start},
-			Limit:  Limit{Version: v, Max: maxes[v-1], Tolerant: v == 2},
-			Want:   want, Waiting: min(want, rapid.Int64Range(0, 10).Draw(t, "waiting")),
+			Want: want, Waiting: min(want, rapid.Int64Range(0, 10).Draw(t, "waiting")),
 			Return: rapid.SampledFrom([]int64{0, 0, 0, 3, 200}).Draw(t, "return"),
 			Held:   rapid.SampledFrom([]int64{0, 0, 1, 20}).Draw(t, "held"),
 		}
+		asks[i].Budget, asks[i].Limit = drawBudget(t, now, maxes)
 	}
 	return asks
+}
+
+// drawBudget gives one of few budgets around now, under one of few versions.
+func drawBudget(t *rapid.T, now int64, maxes []int64) (Budget, Limit) {
+	p := rapid.SampledFrom(append([]window.Period{window.Second, window.Minute, window.Minute, window.Hour, window.Year, window.InFlight}, lengths...)).Draw(t, "period")
+	start := p.At(now + rapid.Int64Range(-6, 5).Draw(t, "at")*Second).Start
+	if rapid.IntRange(0, 20).Draw(t, "wrong") == 0 {
+		start++
+	}
+	v := rapid.Uint64Range(1, 5).Draw(t, "version")
+	return Budget{Key: Key{Lo: rapid.Uint64Range(0, 2).Draw(t, "key")}, Period: p, Start: start},
+		Limit{Version: v, Max: maxes[v-1], Tolerant: v == 2}
+}
+
+// drawTopUp gives one of few operations, so that some are repeated.
+func drawTopUp(t *rapid.T, now int64, maxes []int64) TopUp {
+	u := TopUp{ID: OperationID{15: byte(rapid.IntRange(0, 9).Draw(t, "operation"))}, Tokens: rapid.Int64Range(1, 300).Draw(t, "tokens")}
+	u.Expect = rapid.SampledFrom([]int64{-1, -1, 0, u.Tokens}).Draw(t, "expect")
+	u.Budget, u.Limit = drawBudget(t, now, maxes)
+	return u
 }
 
 // TestAgainstModel: answers, pools and rosters are the model's. That is also
@@ -418,6 +475,13 @@ func TestMutants(t *testing.T) {
 		"a void incarnation joins again": func(l *Ledger, _ *Entry) {
 			for _, n := range l.nodes {
 				n.void = nil
+			}
+		},
+		"a repeated top-up is carried out again": func(l *Ledger, _ *Entry) {
+			for _, w := range l.windows {
+				for k, b := range w.bonuses {
+					w.bonuses[k] = bonus{added: b.added}
+				}
 			}
 		},
 		"the rosters' past is forgotten": func(l *Ledger, _ *Entry) {

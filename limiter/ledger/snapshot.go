@@ -11,10 +11,14 @@ import (
 
 const (
 	snapshotVersion = 2
+	// toppedVersion is of snapshots with budgets that were topped up.
+	toppedVersion = 3
 	// Apply keeps fewer of each.
 	maxRosters = 256
 	maxGaps    = 256
 	maxWindows = 4096
+	// mostPool bounds what a pool may have, or owe: a limit and what was added.
+	mostPool = 2 * MaxTokens
 
 	minRoster = 1 + 1
 	minGap    = 1 + 1 + 1
@@ -35,7 +39,11 @@ func (l *Ledger) MarshalBinary() ([]byte, error) {
 		own, shared []row
 	}
 	l.mu.RLock()
-	b := l.appendNodes(l.rosters.append(binary.AppendVarint([]byte{snapshotVersion}, l.stamp)))
+	version, bonuses := byte(snapshotVersion), l.bonusRows()
+	if len(bonuses) > 0 {
+		version = toppedVersion
+	}
+	b := l.appendNodes(l.rosters.append(binary.AppendVarint([]byte{version}, l.stamp)))
 	all, size := make([]tables, len(l.windows)), 0
 	for i, w := range l.windows {
 		own, shared := w.rows()
@@ -50,6 +58,9 @@ func (l *Ledger) MarshalBinary() ([]byte, error) {
 	for _, t := range all { // of open, only what never changes is used here
 		b = binary.AppendVarint(binary.AppendUvarint(b, uint64(t.period)), t.window.Start)
 		b = appendRows(appendRows(b, t.own), t.shared)
+	}
+	if version == toppedVersion {
+		b = appendBonuses(b, bonuses)
 	}
 	return b, nil
 }
@@ -182,7 +193,7 @@ func appendNumbers(b []byte, ns []uint64) []byte {
 // (ErrCorrupt) nothing is changed.
 func (l *Ledger) UnmarshalBinary(data []byte) error {
 	d := newDecoder(data)
-	d.Version(snapshotVersion)
+	topped := d.either(snapshotVersion, toppedVersion)
 	n := New()
 	n.stamp = d.within(0, maxStamp)
 	n.rosters = d.rosters(n.stamp)
@@ -210,14 +221,17 @@ func (l *Ledger) UnmarshalBinary(data []byte) error {
 	if n.own > maxBudgets {
 		d.Fail("too many budgets")
 	}
+	if topped && d.Sound() {
+		d.bonuses(n)
+	}
 	if err := d.End(); err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stamp, l.rosters = n.stamp, n.rosters
-	l.nodes, l.windows, l.own = n.nodes, n.windows, n.own
 	l.holdings, l.dueAt = n.holdings, n.dueAt
+	l.nodes, l.windows, l.own, l.toppedUp = n.nodes, n.windows, n.own, n.toppedUp
 	return nil
 }
 
@@ -316,7 +330,7 @@ func (d *decoder) rows(n int, add func(Key, account)) {
 		r := row{key: d.key()}
 		limit := d.limit()
 		r.setLimit(limit)
-		r.pool = d.within(-MaxTokens, MaxTokens)
+		r.pool = d.within(-mostPool, mostPool)
 		if limit.Version == 0 || !amount(limit.Max) || i > 0 && last.compare(r) >= 0 {
 			d.Fail("bad budget")
 		}

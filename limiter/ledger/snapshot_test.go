@@ -94,9 +94,19 @@ func TestSnapshotRefused(t *testing.T) {
 		"windows twice":  func(l *Ledger) { l.windows = append(l.windows, l.windows[0]) },
 		"version":        func(l *Ledger) { l.windows[0].own[Key{}] = account{} },
 		"max":            func(l *Ledger) { l.windows[0].own[Key{}] = account{version: 1, terms: -2} },
-		"pool":           func(l *Ledger) { l.windows[0].own[Key{}] = account{version: 1, pool: MaxTokens + 1} },
+		"pool":           func(l *Ledger) { l.windows[0].own[Key{}] = account{version: 1, pool: mostPool + 1} },
 		"bucket":         func(l *Ledger) { l.windows[0].shared = map[uint64]account{buckets: {version: 1}} },
-		"void":           func(l *Ledger) { l.nodes["n1"].void = make([]uint64, maxVoid+1) },
+		"topped up to less": func(l *Ledger) {
+			l.windows[0].bonuses = map[Key]bonus{{Lo: 1}: {added: -1, done: make([]OperationID, 1)}}
+		},
+		"topped up by none": func(l *Ledger) { l.windows[0].bonuses = map[Key]bonus{{Lo: 1}: {added: 1}} },
+		"topped up nothing": func(l *Ledger) {
+			l.windows[0].bonuses = map[Key]bonus{{Lo: 9}: {added: 1, done: make([]OperationID, 1)}}
+		},
+		"topped up too often": func(l *Ledger) {
+			l.windows[0].bonuses = map[Key]bonus{{Lo: 1}: {added: 1, done: make([]OperationID, maxDone+1)}}
+		},
+		"void": func(l *Ledger) { l.nodes["n1"].void = make([]uint64, maxVoid+1) },
 	} {
 		l := full()
 		spoil(l)

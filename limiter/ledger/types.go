@@ -62,6 +62,7 @@ type Entry struct {
 	Rest    bool
 	Changes []Change
 	Batches []Batch
+	TopUps  []TopUp
 }
 
 // ChangeKind says what a Change does.
@@ -125,6 +126,13 @@ const (
 	Malformed
 	// Full: there are windows of too many lengths, or too many keys are in flight.
 	Full
+	// Crowded, of a top-up: the key shares an overflow budget, or too many
+	// budgets have been topped up.
+	Crowded
+	// TooLarge, of a top-up: the budget would have more than MaxTokens.
+	TooLarge
+	// Changed, of a top-up: another one was faster.
+	Changed
 )
 
 // Grant answers one Ask.
@@ -150,6 +158,7 @@ type Answer struct {
 type Outcome struct {
 	Stamp   int64
 	Answers []Answer
+	TopUps  []ToppedUp // in the order of the entry's
 	// Rosters is what is known of rosters after the entry if it changed them,
 	// else nil.
 	Rosters *Rosters

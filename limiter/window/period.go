@@ -1,7 +1,12 @@
 // Package window knows the windows in which requests are counted.
 package window
 
-import "time"
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Period is a kind of window: which ones there are, and how long they last. It
 // is a code of 26 bits:
@@ -209,6 +214,55 @@ func (p Period) String() string {
 		text += " on each node"
 	}
 	return text
+}
+
+// Parts of codes.
+const (
+	localCode    = "local."
+	slidingCode  = "sliding."
+	inFlightCode = "inflight"
+)
+
+// Code names the period in one word for URLs: "minute", "90s", "sliding.60s",
+// "inflight", "local.minute".
+func (p Period) Code() string {
+	text := ""
+	if p.IsLocal() {
+		text = localCode
+	}
+	switch kind := p & kindMask; {
+	case kind < Periods:
+		return text + periodNames[kind]
+	case kind == InFlight:
+		return text + inFlightCode
+	case kind == sliding:
+		text += slidingCode
+	}
+	return text + strconv.FormatInt(p.Seconds(), 10) + "s"
+}
+
+// ParseCode reads what Code gives.
+func ParseCode(code string) (Period, bool) {
+	rest, onNode := strings.CutPrefix(code, localCode)
+	p, ok := Period(slices.Index(periodNames[:], rest)), slices.Contains(periodNames[:], rest)
+	switch {
+	case ok:
+	case rest == inFlightCode:
+		p, ok = InFlight, true
+	default:
+		length, slides := strings.CutPrefix(strings.TrimSuffix(rest, "s"), slidingCode)
+		seconds, err := strconv.ParseInt(length, 10, 64)
+		if err != nil {
+			return 0, false
+		}
+		if p, ok = Fixed(seconds); slides {
+			p, ok = Sliding(seconds)
+		}
+	}
+	if onNode {
+		p = p.Local()
+	}
+	return p, ok && p.Code() == code // there is one code only
 }
 
 // Window is one window, or one slice, of a period.

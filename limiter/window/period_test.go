@@ -102,6 +102,14 @@ func TestValid(t *testing.T) {
 			t.Fatalf("%#x and %#x are both %s", p, other, p)
 		}
 		seen[p.String()] = p
+		if q, ok := ParseCode(p.Code()); !ok || q != p {
+			t.Fatalf("%#x is called %s, which is %#x, %v", p, p.Code(), q, ok)
+		}
+	}
+	for _, wrong := range []string{"", "s", "0s", "60s", "minutes", "local.", "sliding.minute", "sliding.local.5s", "+5s", "05s", "5", "-1s"} {
+		if p, ok := ParseCode(wrong); ok {
+			t.Errorf("%q is %s", wrong, p)
+		}
 	}
 	for _, seconds := range []int64{-1, 0, 1 << 20, MaxSeconds + 60} {
 		if p, ok := Fixed(seconds); ok {
