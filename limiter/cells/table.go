@@ -197,6 +197,28 @@ func (t *Table) Each(shard int, f func(Key, window.Period, *Cell) bool) {
 	}
 }
 
+// EachSome calls f for the cells of one piece of a shard, 256 at most, over or
+// not, and returns the next piece to ask for: 0 ends the round. The first is -1.
+// Under the lock of the shard, which may be given up in between: a cell that is
+// there all the time is met at least once.
+func (t *Table) EachSome(shard, piece int, f func(*Cell)) (next int) {
+	// From the end: Sweep moves the last extent forward, where it is met again.
+	owned := t.shards[shard].owned
+	if piece < 0 || piece > len(owned) {
+		piece = len(owned)
+	}
+	if piece == 0 {
+		return 0
+	}
+	x := t.extents[owned[piece-1]].Load()
+	for i := range x {
+		if c := &x[i]; c.Key() != (Key{}) {
+			f(c)
+		}
+	}
+	return piece - 1
+}
+
 // Len returns the number of cells that have a key, over or not.
 func (t *Table) Len() int { return int(t.len.Load()) }
 

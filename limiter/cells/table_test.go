@@ -271,3 +271,35 @@ func TestHeaderInMemory(t *testing.T) {
 		t.Error("a closed table is in use")
 	}
 }
+
+// TestEachSome: a round in pieces meets every cell that stays, whatever is swept
+// meanwhile.
+func TestEachSome(t *testing.T) {
+	tab := InMemory(20 * extentCells)
+	keys := keysIn(3, 10*extentCells)
+	for i, k := range keys {
+		c := tab.Insert(k, window.Second, never)
+		c.Enter(uint32(noon)+uint32(i/extentCells%2), 1) // every second extent is over at noon + 1
+	}
+	if tab.EachSome(5, -1, func(*Cell) { t.Error("a cell in an empty shard") }) != 0 {
+		t.Error("an empty shard has another piece")
+	}
+	met, pieces := map[Key]bool{}, 0
+	for piece := -1; piece != 0; pieces++ {
+		n := 0
+		piece = tab.EachSome(3, piece, func(c *Cell) { met[c.Key()] = true; n++ })
+		if n > extentCells {
+			t.Errorf("a piece of %d cells", n)
+		}
+		tab.Sweep(3, overAt(noon+1))
+		tab.Sweep(3, overAt(noon+1))
+	}
+	for i, k := range keys {
+		if i/extentCells%2 == 1 && !met[k] {
+			t.Fatalf("the cell of key %d was not met", i)
+		}
+	}
+	if pieces > 12 {
+		t.Errorf("%d pieces", pieces)
+	}
+}
