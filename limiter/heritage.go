@@ -19,7 +19,9 @@ type heritage struct {
 }
 
 const (
-	heritageVersion = 1
+	// heritageVersion also stands for how keys are hashed: cells under other
+	// hashes are of no use.
+	heritageVersion = 2
 	maxIncarnations = 16
 )
 

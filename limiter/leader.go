@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/limiter/ledger"
+	"github.com/sluicegate/sluice/limiter/wire"
 )
 
 const (
@@ -44,6 +45,7 @@ const (
 	callBatch  = 2
 	callChange = 3
 	callTick   = 4 // callTime, and somebody waits for the time in the log
+	callTopUp  = 5
 )
 
 // leader is what a limiter does while its node leads: it keeps the cluster's
@@ -71,12 +73,17 @@ type leader struct {
 type wish struct {
 	batch  *ledger.Batch
 	change *ledger.Change
+	topUp  *ledger.TopUp
 	rest   bool            // the last entry for a while
 	answer chan wishAnswer // of capacity 1: who does not wait any more blocks nobody
 }
 
+// wishAnswer has what the ledger says to a batch, or to a top-up, and the stamp of
+// the entry.
 type wishAnswer struct {
 	answer *ledger.Answer
+	topped *ledger.ToppedUp
+	stamp  int64
 	err    error
 }
 
@@ -110,18 +117,27 @@ func (l *Limiter) ServeLeader(ctx context.Context, body []byte) ([]byte, error) 
 		if err := b.UnmarshalBinary(body); err != nil {
 			return nil, err
 		}
-		a, err := l.lead.submit(ctx, &wish{batch: &b})
-		if err != nil {
-			return nil, err
+		a := l.lead.submit(ctx, &wish{batch: &b})
+		if a.err != nil {
+			return nil, a.err
 		}
-		return a.MarshalBinary()
+		return a.answer.MarshalBinary()
 	case callChange:
 		var e ledger.Entry
 		if err := e.UnmarshalBinary(body); err != nil || len(e.Changes) != 1 {
 			return nil, errors.Join(errMalformed, err)
 		}
-		_, err := l.lead.submit(ctx, &wish{change: &e.Changes[0]})
-		return nil, err
+		return nil, l.lead.submit(ctx, &wish{change: &e.Changes[0]}).err
+	case callTopUp:
+		var e ledger.Entry
+		if err := e.UnmarshalBinary(body); err != nil || len(e.TopUps) != 1 {
+			return nil, errors.Join(errMalformed, err)
+		}
+		a := l.lead.submit(ctx, &wish{topUp: &e.TopUps[0]})
+		if a.err != nil {
+			return nil, a.err
+		}
+		return a.topped.AppendBinary(wire.AppendFixed(nil, uint64(a.stamp)))
 	}
 	return nil, fmt.Errorf("%w: kind %d", errMalformed, kind)
 }
@@ -203,18 +219,18 @@ func (d *leader) now() int64 {
 }
 
 // submit has a wish brought into the log.
-func (d *leader) submit(ctx context.Context, w *wish) (*ledger.Answer, error) {
+func (d *leader) submit(ctx context.Context, w *wish) wishAnswer {
 	w.answer = make(chan wishAnswer, 1)
 	if err := d.push(w); err != nil {
-		return nil, err
+		return wishAnswer{err: err}
 	}
 	select {
 	case a := <-w.answer:
-		return a.answer, a.err
+		return a
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return wishAnswer{err: ctx.Err()}
 	case <-d.l.ctx.Done():
-		return nil, ErrClosed
+		return wishAnswer{err: ErrClosed}
 	}
 }
 
@@ -277,9 +293,12 @@ func (d *leader) commit(ws []*wish) {
 		if w.change != nil {
 			e.Changes = append(e.Changes, *w.change)
 		}
+		if w.topUp != nil {
+			e.TopUps = append(e.TopUps, *w.topUp)
+		}
 	}
 	o, err := d.l.cfg.Log.Commit(d.l.ctx, e)
-	if err == nil && len(o.Answers) != len(e.Batches) {
+	if err == nil && (len(o.Answers) != len(e.Batches) || len(o.TopUps) != len(e.TopUps)) {
 		err = errMalformed
 	}
 	if err == nil && e.Rest {
@@ -287,12 +306,19 @@ func (d *leader) commit(ws []*wish) {
 		d.restedAt = o.Stamp
 		d.mu.Unlock()
 	}
-	next := 0
+	next, nextTop := 0, 0
 	for _, w := range ws {
 		a := wishAnswer{err: err}
+		if err == nil {
+			a.stamp = o.Stamp
+		}
 		if err == nil && w.batch != nil {
 			a.answer = &o.Answers[next]
 			next++
+		}
+		if err == nil && w.topUp != nil {
+			a.topped = &o.TopUps[nextTop]
+			nextTop++
 		}
 		w.answer <- a
 	}

@@ -65,6 +65,8 @@ func MaxTokens(p Period) int64 { return escrow.MaxTokens(p) }
 var (
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("limiter: closed")
+	// ErrNotReady says that nothing can be told before the cluster is known.
+	ErrNotReady = errors.New("limiter: this node does not know its cluster yet")
 	// ErrNoQuorum says that the log has had no leader for some seconds, so that
 	// a limit which is not fault tolerant cannot decide.
 	ErrNoQuorum = escrow.ErrNoQuorum
@@ -86,7 +88,7 @@ const (
 type Peers interface {
 	// CallLeader has the ServeLeader of the node that leads answer.
 	CallLeader(ctx context.Context, body []byte) ([]byte, error)
-	// CallNode has a node's ServeNode answer.
+	// CallNode has a node's ServeNode answer, also this node's own.
 	CallNode(ctx context.Context, node string, body []byte) ([]byte, error)
 	// IsLeader says whether this node leads, HasLeader whether it knows of one.
 	// They must not block.
@@ -100,6 +102,8 @@ type Log interface {
 	Commit(ctx context.Context, e *ledger.Entry) (*ledger.Outcome, error)
 	// Known returns the stamp and the rosters of this node's ledger.
 	Known() (stamp int64, rosters *ledger.Rosters)
+	// Ledger returns this node's ledger. It may be another one the next time.
+	Ledger() *ledger.Ledger
 }
 
 // Config is what a Limiter needs. Node, Peers, Log and Secret are required.
@@ -175,6 +179,7 @@ type Limiter struct {
 	kick   chan struct{}
 	out    outbox
 	lead   leader
+	looks  chan struct{} // who lists cells now
 
 	// taking ends first: no request is decided any more. ctx is the goroutines'.
 	taking     context.Context
@@ -187,7 +192,7 @@ type Limiter struct {
 // New starts a Limiter. It runs some goroutines until Close.
 func New(cfg Config) *Limiter {
 	cfg.setDefaults()
-	l := &Limiter{cfg: cfg, begin: time.Now(), base: sinceBoot(), ready: make(chan struct{}), kick: make(chan struct{}, 1)}
+	l := &Limiter{cfg: cfg, begin: time.Now(), base: sinceBoot(), ready: make(chan struct{}), kick: make(chan struct{}, 1), looks: make(chan struct{}, maxLooks)}
 	l.out.busy = map[string]bool{}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.taking, l.stopTaking = context.WithCancel(l.ctx)
@@ -324,10 +329,13 @@ func (l *Limiter) Observe(o *ledger.Outcome) {
 }
 
 // ServeNode answers another node's CallNode.
-func (l *Limiter) ServeNode(_ context.Context, body []byte) ([]byte, error) {
+func (l *Limiter) ServeNode(ctx context.Context, body []byte) ([]byte, error) {
 	core := l.core.Load()
 	if core == nil {
-		return nil, errNotReady
+		return nil, ErrNotReady
+	}
+	if len(body) > 0 && body[0] == callHoldings {
+		return l.serveHoldings(ctx, core, body[1:])
 	}
 	var r escrow.Request
 	if err := r.UnmarshalBinary(body); err != nil {
@@ -342,7 +350,6 @@ func (l *Limiter) ServeNode(_ context.Context, body []byte) ([]byte, error) {
 
 var (
 	errNoClock    = errors.New("limiter: the cluster's time is not known")
-	errNotReady   = errors.New("limiter: this node does not know its cluster yet")
 	errUnanswered = errors.New("limiter: a request that is not to be answered")
 )
 

@@ -278,6 +278,7 @@ func (alone) HasLeader() bool { return false }
 func (alone) Commit(context.Context, *ledger.Entry) (*ledger.Outcome, error) {
 	return nil, inprocess.ErrUnreachable
 }
+func (alone) Ledger() *ledger.Ledger          { return ledger.New() }
 func (alone) Known() (int64, *ledger.Rosters) { return 0, &ledger.Rosters{} }
 
 // TestMalformedCalls: nonsense from the network is refused, and changes nothing.

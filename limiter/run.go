@@ -55,6 +55,7 @@ func (l *Limiter) open(secret string) {
 	l.bequeath(core) // before anything is credited to the incarnation
 	l.core.Store(core)
 	core.Restore(l.cfg.Log.Known)
+	core.RestoreTopUps(l.mono(), l.cfg.Log.Ledger().State().TopUps)
 	close(l.ready)
 }
 

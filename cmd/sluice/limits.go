@@ -55,6 +55,8 @@ func (l limiterLog) Commit(ctx context.Context, e *ledger.Entry) (*ledger.Outcom
 	return result.Limits, nil
 }
 
+func (l limiterLog) Ledger() *ledger.Ledger { return l.machine.Limits() }
+
 func (l limiterLog) Known() (int64, *ledger.Rosters) {
 	limits := l.machine.Limits()
 	return limits.Stamp(), limits.Rosters()
@@ -96,7 +98,7 @@ func (g *gateway) openLimiter(context.Context) error {
 	g.node.Handle(callLimits, g.limiter.ServeLeader)
 	g.node.Handle(callTokens, g.limiter.ServeNode)
 	g.quota.set(g.limiter)
-	return nil
+	return g.registry.Register(newLimitMetrics(g.limiter))
 }
 
 // quotaHolder passes outcomes of the log to the limiter once there is one.

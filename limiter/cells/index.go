@@ -38,6 +38,9 @@ const (
 	mix2 = 0xd6e8feb86659fd93
 )
 
+// Before returns the key that k is the nth of.
+func (k Key) Before(n uint64) Key { return Key{Hi: k.Hi, Lo: k.Lo - n*mix2*Shards} }
+
 // Nth returns another key of the same shard, for each n another one: no hash is
 // likely to be the same.
 func (k Key) Nth(n uint64) Key { return Key{Hi: k.Hi, Lo: k.Lo + n*mix2*Shards} }

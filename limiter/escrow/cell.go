@@ -20,6 +20,8 @@ const (
 	dirty
 	// degraded: the share was taken without a quorum.
 	degraded
+	// topped: an operator has added to the window.
+	topped
 )
 
 // over says whether a cell may be given to another key: its window has ended
@@ -56,6 +58,7 @@ func (s *shard) cell(now Instant, b ledger.Budget, l ledger.Limit) *cells.Cell {
 	cl := c.table.Find(k, b.Period)
 	if cl == nil {
 		if cl = c.insert(k, b.Period, s.over(now)); cl == nil {
+			c.counters.noRoom.Add(1)
 			return nil
 		}
 	}
@@ -79,7 +82,7 @@ func (s *shard) enter(cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
 	// The order is for requests without the lock, which must not see the old
 	// window's end in the new one, and for a process that dies in between: it must
 	// not take its share of the old window again.
-	unset(cl, closed|dirty|degraded)
+	unset(cl, closed|dirty|degraded|topped)
 	cl.Enter(mark(b), 0)
 	unset(cl, minted)
 	cl.Credited.Store(0)
@@ -89,6 +92,9 @@ func (s *shard) enter(cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
 	cl.Max.Store(0)
 	setLimit(cl, b.Period, l.Max)
 	cl.Version.Store(uint32(l.Version))
+	if s.core.added(b) > 0 {
+		set(cl, topped)
+	}
 	if h := s.hunts[placeOf(b)]; h != nil && h.budget.Start < b.Start {
 		h.cell = cl
 		h.turn(b, l)
@@ -107,6 +113,7 @@ func (s *shard) mint(cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
 	set(cl, minted)
 	if !b.Period.IsLocal() && !s.core.rules.fresh(v.stamp, w.From) {
 		set(cl, degraded)
+		s.core.counters.unfounded.Add(1)
 	}
 	most := limitOf(cl, b.Period)
 	share := most
@@ -215,13 +222,13 @@ func (s *shard) spent(b ledger.Budget, cl *cells.Cell) int64 {
 	return n
 }
 
-// remaining is what is left of a window after a request that left so many
-// tokens here.
-func remaining(cl *cells.Cell, p window.Period, left int64) int64 {
+// remaining is what is left of a window, which operators have added so much to,
+// after a request that left so many tokens here.
+func remaining(cl *cells.Cell, p window.Period, left, added int64) int64 {
 	if p.IsInFlight() {
 		return max(0, left) + int64(cl.Extra.Load()) // and what the log had last
 	}
-	return max(0, left, limitOf(cl, p)-before(cl, p)-(credited(cl, p)-left)-int64(cl.Extra.Load()))
+	return max(0, left, limitOf(cl, p)+added-before(cl, p)-(credited(cl, p)-left)-int64(cl.Extra.Load()))
 }
 
 func clampLow(n int64) uint32 { return uint32(max(0, min(n, math.MaxUint32))) }

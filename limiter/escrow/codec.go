@@ -101,11 +101,20 @@ func appendBudget(b []byte, g ledger.Budget) []byte {
 	return binary.AppendVarint(b, g.Start)
 }
 
+// budget reads one that nodes have in common.
 func budget(d *wire.Decoder) ledger.Budget {
+	g := anyBudget(d)
+	if g.Period.IsLocal() {
+		d.Fail("counted by each node")
+	}
+	return g
+}
+
+func anyBudget(d *wire.Decoder) ledger.Budget {
 	g := ledger.Budget{Key: ledger.Key{Hi: d.Fixed(), Lo: d.Fixed()}}
 	p := d.Uint()
 	g.Period, g.Start = window.Period(p), d.Int()
-	if _, ok := g.Window(); !ok || p>>window.Bits != 0 || g.Period.IsLocal() {
+	if _, ok := g.Window(); !ok || p>>window.Bits != 0 {
 		d.Fail("no window")
 	}
 	return g

@@ -24,6 +24,22 @@ func sampleReply() *Reply {
 	return &Reply{Session: 5, Seq: 8, Gives: []Give{{Granted: 3, Left: 2, Spent: 1}, {Pending: true}}}
 }
 
+func sampleQuery() *Query {
+	b := ledger.Budget{Key: ledger.Key{Hi: 1 << 63, Lo: 2}, Period: window.Month, Start: 1780272000}
+	return &Query{
+		Seen: 9, Size: MaxHoldings, After: b, Budgets: []ledger.Budget{b, b}, Keys: []ledger.Key{b.Key},
+		Tagged: true, Tag: 1 << 31, Windowed: true, Period: window.Month,
+	}
+}
+
+func sampleHoldings() *Holdings {
+	b := ledger.Budget{Key: ledger.Key{Hi: 1, Lo: 2}, Period: window.Year, Start: 1767225600}
+	return &Holdings{Incarnations: []uint64{7, 1 << 63}, List: []Holding{
+		{Budget: b, Limit: ledger.Limit{Version: 1, Max: 5}, Credited: 4, Spent: 3, Waiting: 2, Minted: true, Closed: true, Degraded: true},
+		{Budget: b, Spent: -1, Closed: true},
+	}}
+}
+
 // TestCodec: what is encoded is decoded again, and a cut or longer encoding is
 // corrupt.
 func TestCodec(t *testing.T) {
@@ -35,6 +51,8 @@ func TestCodec(t *testing.T) {
 	}{
 		"request": {sampleRequest(), &Request{}}, "empty request": {&Request{}, &Request{}},
 		"reply": {sampleReply(), &Reply{}}, "empty reply": {&Reply{}, &Reply{}},
+		"query": {sampleQuery(), &Query{}}, "empty query": {&Query{}, &Query{}},
+		"holdings": {sampleHoldings(), &Holdings{}}, "empty holdings": {&Holdings{}, &Holdings{}},
 	} {
 		b, err := c.in.MarshalBinary()
 		if err != nil {
@@ -64,6 +82,10 @@ func FuzzCodec(f *testing.F) {
 	b, _ := sampleReply().MarshalBinary()
 	f.Add(a)
 	f.Add(b)
+	c, _ := sampleQuery().MarshalBinary()
+	d, _ := sampleHoldings().MarshalBinary()
+	f.Add(c)
+	f.Add(d)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var q Request
 		if q.UnmarshalBinary(data) == nil {
@@ -75,6 +97,18 @@ func FuzzCodec(f *testing.F) {
 		if r.UnmarshalBinary(data) == nil {
 			if again, err := r.MarshalBinary(); err != nil || string(again) != string(data) {
 				t.Errorf("reply %x is encoded as %x, %v", data, again, err)
+			}
+		}
+		var k Query
+		if k.UnmarshalBinary(data) == nil {
+			if again, err := k.MarshalBinary(); err != nil || string(again) != string(data) {
+				t.Errorf("query %x is encoded as %x, %v", data, again, err)
+			}
+		}
+		var h Holdings
+		if h.UnmarshalBinary(data) == nil {
+			if again, err := h.MarshalBinary(); err != nil || string(again) != string(data) {
+				t.Errorf("holdings %x are encoded as %x, %v", data, again, err)
 			}
 		}
 	})

@@ -1,6 +1,7 @@
 package escrow
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +27,8 @@ const (
 type Core struct {
 	node   string
 	secret Secret
+	// tagged is a second secret, for the tags of keys: those are shown.
+	tagged uint64
 	random func() uint64
 	audit  func(Admission)
 	kick   func() // called when Ready may have something new; must not block
@@ -39,13 +42,16 @@ type Core struct {
 	bounds [window.Periods]atomic.Pointer[window.Window]
 	shards [cells.Shards]shard
 	// view is what the log has said.
-	view    atomic.Pointer[view]
+	view atomic.Pointer[view]
+	// bonuses is what operators have added to budgets; replaced, never changed.
+	bonuses atomic.Pointer[map[ledger.Budget]int64]
 	waiting atomic.Int64 // open tickets
 	ticks   atomic.Uint64
 	probing atomic.Bool // some hunt was at the last tick
 	leaving atomic.Bool // asks for no place in the roster any more
 	// untimely says that a request waits for an entry of the log.
 	untimely atomic.Bool
+	counters counters
 
 	box mailbox
 
@@ -130,6 +136,7 @@ func New(cfg Config) *Core {
 		node: cfg.Node, secret: cfg.Secret, random: cfg.Random, audit: cfg.Audit, kick: cfg.Kick, table: cfg.Table,
 		rules: theRules, insert: cfg.Table.Insert,
 		links: map[string]*link{}, serve: map[string]*served{},
+		tagged: sum(cfg.Secret[0], cfg.Secret[1], "tags").Hi,
 	}
 	v := &view{
 		member: ledger.Member{Node: cfg.Node, Incarnation: cfg.From.Incarnation}, earlier: cfg.From.Earlier,
@@ -196,14 +203,31 @@ func (l *Limit) one(i int) ledger.Limit {
 	return ledger.Limit{Version: l.Version, Max: min(r.Max, MaxTokens(r.Period)), Tolerant: l.FaultTolerant, Since: l.Since}
 }
 
-// key is what the limit's budget for a key is kept under.
+// key is what the limit's budget for a key is kept under: the limit's tag, and 96
+// bits of a hash of both.
 func (c *Core) key(l *Limit, key string) ledger.Key {
 	h := l.hash
 	if h == (ledger.Key{}) {
 		h = sum(0, 0, l.ID)
 	}
-	return sum(c.secret[0]^h.Hi, c.secret[1]^h.Lo, key)
+	k := sum(c.secret[0]^h.Hi, c.secret[1]^h.Lo, key)
+	return ledger.Key{Hi: uint64(c.tag(h))<<32 | k.Hi&math.MaxUint32, Lo: k.Lo}
 }
+
+// tag is what the keys of a limit, whose id has the hash h, have in common. It
+// must cost next to nothing, and need not be hard to find for who knows tags of
+// other limits.
+func (c *Core) tag(h ledger.Key) uint32 {
+	const odd = 0x9e3779b97f4a7c15 // 2^64 / golden ratio
+	return uint32((h.Hi ^ c.tagged) * odd >> 32)
+}
+
+// Tag returns the upper 32 bits of the Hi of all keys of a limit. Those of two
+// limits are different but by a chance of 2^-32.
+func (c *Core) Tag(limit string) uint32 { return c.tag(sum(0, 0, limit)) }
+
+// Key returns what a limit's budget for a key is kept under.
+func (c *Core) Key(limit, key string) ledger.Key { return c.key(&Limit{ID: limit}, key) }
 
 // window returns the window of a period that a time is in.
 func (c *Core) window(p window.Period, lo int64) window.Window {

@@ -144,6 +144,7 @@ const (
 	election  = 4
 	fence     = 5
 	newLimit  = 6
+	topUp     = 7
 )
 
 // trouble does something bad now and then.
@@ -152,7 +153,7 @@ func (s *scenario) trouble() {
 	n := w.nodes[w.rnd.IntN(len(w.nodes))]
 	kind := w.mutants.trouble
 	if kind == 0 {
-		kind = 1 + w.rnd.IntN(6)
+		kind = 1 + w.rnd.IntN(7)
 	}
 	switch kind {
 	case crash, crash + 1:
@@ -177,8 +178,20 @@ func (s *scenario) trouble() {
 		}
 	case newLimit:
 		s.change(w.rnd.IntN(len(s.limits)))
+	case topUp:
+		s.topUp()
 	}
 	w.after(w.rnd.Int64N(4*second), s.trouble)
+}
+
+// topUp adds to a budget of now.
+func (s *scenario) topUp() {
+	w := s.w
+	l := s.limits[w.rnd.IntN(len(s.limits))]
+	i := w.rnd.IntN(len(l.Rates))
+	p := l.Rates[i].Period
+	key := s.keys[w.rnd.IntN(len(s.keys))]
+	w.topUp(ledger.Budget{Key: w.nodes[0].core.key(l, key), Period: p, Start: p.At(w.now).Start}, l.one(i), draw(w.rnd.IntN(4), w.rnd.Int64N))
 }
 
 // change gives all nodes another version of a limit, one after the other.

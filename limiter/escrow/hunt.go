@@ -109,10 +109,12 @@ func (h *hunt) turn(b ledger.Budget, l ledger.Limit) {
 	h.counted = 0
 }
 
-// raise begins to look again, because the limit is another one.
+// raise begins to look again, because the limit is another one, or the pool has
+// more.
 func (h *hunt) raise(l ledger.Limit) {
 	h.limit, h.denyUntil, h.round, h.probing = l, 0, false, false
-	if h.pool == poolEmpty {
+	p := h.budget.Period
+	if h.pool == poolEmpty || h.pool == poolNone && !p.IsLocal() && !p.IsSliding() {
 		h.pool = poolUnknown
 	}
 	if h.budget.Period.IsInFlight() {
@@ -169,8 +171,8 @@ func (h *hunt) idle(seconds float64) bool {
 	return h.live == 0 && h.missing(seconds) <= 0 && !(h.probing && tokens(h.cell) <= 0)
 }
 
-// most is the budget of the window.
-func (h *hunt) most() int64 { return limitOf(h.cell, h.budget.Period) }
+// most is what all nodes may spend of the window.
+func (h *hunt) most() int64 { return h.shard.most(h.cell, h.budget.Period) }
 
 func (h *hunt) poolHorizon(now Instant) float64 {
 	if h.budget.Period.Seconds() > 60 {
@@ -200,7 +202,7 @@ func (s *shard) advance(now Instant, h *hunt) {
 		return // the next entry of the log tells more
 	}
 	if s.used(h) {
-		set(h.cell, closed)
+		s.close(h.cell)
 	}
 	switch {
 	case has(h.cell, closed):
@@ -288,7 +290,7 @@ func (s *shard) preparePeers(h *hunt) {
 	if !fresh {
 		d = v.rosters.Last()
 	}
-	most := h.most()
+	most := limitOf(h.cell, h.budget.Period)
 	add := func(m ledger.Member) {
 		same := func(p prey) bool { return p.node == m.Node }
 		if m.Node == v.member.Node || slices.ContainsFunc(h.peers, same) {
@@ -302,7 +304,7 @@ func (s *shard) preparePeers(h *hunt) {
 	for _, m := range v.rosters.Last().Members {
 		add(m)
 	}
-	if h.pool == poolUnknown && fresh && d.Pool(h.budget.Period, most) <= 0 {
+	if h.pool == poolUnknown && fresh && d.Pool(h.budget.Period, most) <= 0 && s.bonus(h.cell) == 0 {
 		h.pool = poolNone
 	}
 }

@@ -113,6 +113,7 @@ func (c *Core) readyLink(mono int64, now Instant, l *link) *Request {
 	}
 	c.seq++
 	r.Seq = c.seq
+	c.counters.asked.Add(uint64(len(r.Takes)))
 	l.out, l.begun, l.sentAt, l.failed = r, mono, mono, 0
 	return r
 }
@@ -186,6 +187,7 @@ func (h *hunt) credit(now Instant, node string, t *Take, g *Give) {
 	now = s.at(now)
 	if h.budget == t.Budget {
 		credit(h.cell, t.Budget, max(0, g.Granted), 0)
+		s.core.counters.got.Add(uint64(max(0, g.Granted)))
 		if p := h.prey(node); p != nil {
 			p.spent, p.left = max(p.spent, g.Spent), g.Left
 			switch {

@@ -59,6 +59,7 @@ func (c *Core) readyBatch(mono int64, now Instant) *ledger.Batch {
 	l.seq++
 	b.Seq = l.seq
 	l.out, l.sentAt = b, mono
+	c.counters.poolAsked.Add(uint64(len(b.Asks)))
 	return b
 }
 
@@ -138,6 +139,7 @@ func (c *Core) Observe(mono int64, o *ledger.Outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.learn(now, o)
+	c.learnTopUps(now, o.TopUps)
 	for i := range o.Answers {
 		if a := &o.Answers[i]; a.Member.Node == c.node {
 			c.answered(now, a)
@@ -252,6 +254,7 @@ func (h *hunt) granted(now Instant, a *ledger.Ask, g *ledger.Grant) {
 		return
 	}
 	credit(h.cell, a.Budget, max(0, g.Granted), 0)
+	s.core.counters.granted.Add(uint64(max(0, g.Granted)))
 	switch {
 	case g.Refused == ledger.Early:
 		h.pool = poolUnknown

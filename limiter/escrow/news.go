@@ -21,7 +21,7 @@ func (s *shard) spread(now Instant, cl *cells.Cell, b ledger.Budget) {
 	if b.Period.IsLocal() || b.Period.IsInFlight() || len(s.core.view.Load().rosters.Last().Members) < 2 {
 		return // and it stays dirty, which spares the next requests this way
 	}
-	small := limitOf(cl, b.Period) <= smallBudget
+	small := s.most(cl, b.Period) <= smallBudget
 	if !s.core.box.news(b, small) {
 		unset(cl, dirty) // the next request tries again
 	}
@@ -100,7 +100,7 @@ func (c *Core) hear(now Instant, n *News) {
 	cl.Extra.Store(uint32(min(int64(cl.Extra.Load())+n.More, math.MaxUint32)))
 	if h := s.hunts[placeOf(b)]; h != nil {
 		s.advance(now, h)
-	} else if tokens(cl) <= 0 && before(cl, b.Period)+s.spent(b, cl)+int64(cl.Extra.Load()) >= limitOf(cl, b.Period) {
-		set(cl, closed)
+	} else if tokens(cl) <= 0 && before(cl, b.Period)+s.spent(b, cl)+int64(cl.Extra.Load()) >= s.most(cl, b.Period) {
+		s.close(cl)
 	}
 }

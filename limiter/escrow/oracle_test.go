@@ -19,6 +19,7 @@ type oracle struct {
 	by       map[who]int64
 	flights  []flight
 	lost     map[ledger.Member]int64 // when they were fenced
+	added    map[ledger.Budget]int64 // by operators
 }
 
 type who struct {
@@ -36,7 +37,7 @@ type usage struct {
 func newOracle(w *world) *oracle {
 	return &oracle{
 		w: w, labels: map[ledger.Budget]int64{}, times: map[ledger.Budget]int64{},
-		versions: map[string][]*usage{}, limitOf: map[ledger.Key]string{}, by: map[who]int64{}, lost: map[ledger.Member]int64{},
+		versions: map[string][]*usage{}, limitOf: map[ledger.Key]string{}, by: map[who]int64{}, lost: map[ledger.Member]int64{}, added: map[ledger.Budget]int64{},
 	}
 }
 
@@ -69,7 +70,7 @@ func (o *oracle) adopt(lim *Limit, n *simNode) {
 func (o *oracle) knows(k ledger.Key, limit string) { o.limitOf[k] = limit }
 
 // allowed is the largest budget of the versions that were in use since a window
-// began.
+// began, and what operators have added to it.
 func (o *oracle) allowed(b ledger.Budget) int64 {
 	w, _ := b.Window()
 	if b.Period.IsInFlight() { // who knows nothing new goes on for some seconds
@@ -86,7 +87,14 @@ func (o *oracle) allowed(b ledger.Budget) int64 {
 			}
 		}
 	}
-	return most
+	return most + o.added[b]
+}
+
+// topped takes note of what operators have added.
+func (o *oracle) topped(all []ledger.ToppedUp) {
+	for _, t := range all {
+		o.added[t.Budget] = max(o.added[t.Budget], t.Added)
+	}
 }
 
 // admitted counts one spent token: by its label, and by the time.

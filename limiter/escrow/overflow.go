@@ -55,6 +55,9 @@ func (s *shard) takeOverflow(now Instant, b ledger.Budget, l ledger.Limit) bool 
 		return false
 	}
 	_, ok := s.overflow(now, b).Add(mark(b), 1)
+	if ok {
+		s.core.counters.overrun.Add(1)
+	}
 	return ok
 }
 

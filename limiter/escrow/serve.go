@@ -48,6 +48,7 @@ func (c *Core) Serve(mono int64, r *Request) *Reply {
 	for i := range r.Takes {
 		reply.Gives[i] = c.give(now, &r.Takes[i])
 	}
+	c.counters.served.Add(uint64(len(r.Takes)))
 	o.seq, o.last = r.Seq, reply
 	return reply
 }
@@ -80,6 +81,7 @@ func (c *Core) give(now Instant, t *Take) Give {
 			g.Granted = n
 		} // else requests were faster
 	}
+	c.counters.gave.Add(uint64(g.Granted))
 	g.Left, g.Spent = max(0, tokens(cl)), s.spent(b, cl)
 	return g
 }

@@ -189,6 +189,22 @@ func (w *world) propose(c *ledger.Change, b *ledger.Batch) {
 	if b != nil {
 		w.entry.Batches = append(w.entry.Batches, *b)
 	}
+	w.fill()
+}
+
+// topUp has an operator add to a budget, twice under one name.
+func (w *world) topUp(b ledger.Budget, l ledger.Limit, tokens int64) {
+	if !w.led() {
+		return
+	}
+	w.n++
+	t := ledger.TopUp{ID: ledger.OperationID{byte(w.n), byte(w.n >> 8), byte(w.n >> 16)}, Budget: b, Limit: l, Tokens: tokens, Expect: -1}
+	w.entry.TopUps = append(w.entry.TopUps, t, t)
+	w.fill()
+}
+
+// fill has the entry that is being collected be committed in a moment.
+func (w *world) fill() {
 	if w.filling {
 		return
 	}
@@ -214,6 +230,7 @@ func (w *world) commit() {
 	}
 	w.rested = e.Rest
 	w.outcomes = append(w.outcomes, o)
+	w.oracle.topped(o.TopUps)
 	w.entries++
 	if len(e.Batches) > 0 {
 		w.grants++
@@ -274,10 +291,19 @@ func (n *simNode) start(keep bool) {
 		m(&n.core.rules)
 	}
 	n.core.Restore(func() (int64, *ledger.Rosters) { return n.stamp, n.rosters })
+	n.core.RestoreTopUps(n.mono(), n.toppedUp())
 	life := n.life
 	alive := func() bool { return n.up && n.life == life }
 	n.w.after(0, func() { n.sync(alive) })
 	n.w.after(0, func() { n.tick(alive) })
+}
+
+// toppedUp is what the node's ledger would have of what it has seen.
+func (n *simNode) toppedUp() (all []ledger.ToppedUp) {
+	for _, o := range n.w.outcomes[:n.seen] {
+		all = append(all, o.TopUps...)
+	}
+	return all
 }
 
 func (n *simNode) kick() {

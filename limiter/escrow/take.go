@@ -61,9 +61,13 @@ func (c *Core) takeOne(now Instant, lim *Limit, k ledger.Key, d *Decision) bool 
 		return false
 	}
 	d.Admitted = true
-	d.Remaining[0], d.Reset[0] = remaining(cl, p, left), resetAfter(now, p, w)
+	d.Remaining[0], d.Reset[0] = remaining(cl, p, left, 0), resetAfter(now, p, w)
 	c.admitted(now, b, lim, 0)
-	if !has(cl, dirty) || left < int64(cl.Low.Load()) {
+	flags := cl.Flags.Load()
+	if flags&topped != 0 {
+		d.Remaining[0] = remaining(cl, p, left, c.added(b))
+	}
+	if flags&dirty == 0 || left < int64(cl.Low.Load()) {
 		c.tookLast(now, cl, b, lim.one(0))
 	}
 	return true
@@ -135,7 +139,7 @@ func (s *shard) takeAll(now Instant, lim *Limit, of *claims, d *Decision) int {
 				continue
 			}
 		} else if left, ok := c.cell.Take(mark(c.budget)); ok {
-			d.Remaining[i] = remaining(c.cell, c.budget.Period, left)
+			d.Remaining[i] = remaining(c.cell, c.budget.Period, left, s.bonus(c.cell))
 			continue
 		}
 		for q := range i {
@@ -211,7 +215,7 @@ func (s *shard) refused(now Instant, lim *Limit, of *claims, short int, d *Decis
 	for i := range lim.Rates {
 		c := &of[i]
 		if c.cell != nil {
-			d.Remaining[i] = remaining(c.cell, c.budget.Period, max(0, tokens(c.cell)))
+			d.Remaining[i] = remaining(c.cell, c.budget.Period, max(0, tokens(c.cell)), s.bonus(c.cell))
 		}
 		d.Reset[i] = s.resetRefused(now, c.budget, c.at)
 	}

@@ -57,6 +57,7 @@ func (s *shard) wait(now Instant, lim *Limit, of *claims) *Ticket {
 		tk.needs[i].hunt = h
 	}
 	s.core.waiting.Add(1)
+	s.core.counters.waited.Add(1)
 	for i := range tk.needs {
 		if n := &tk.needs[i]; n.hunt == nil { // there is one: who has none was refused
 			n.got = s.takeOverflow(now, n.budget, lim.one(i))
@@ -223,6 +224,7 @@ func (c *Core) Settle(mono int64, tk *Ticket, d *Decision) {
 	defer s.mu.Unlock()
 	now = s.at(now)
 	if !tk.done {
+		c.counters.vain.Add(1)
 		s.giveUp(now, tk)
 	}
 	*d = Decision{Admitted: tk.admitted, Refused: tk.refused}
@@ -234,7 +236,7 @@ func (c *Core) Settle(mono int64, tk *Ticket, d *Decision) {
 		b := n.budget
 		if n.hunt != nil {
 			b = n.hunt.budget
-			d.Remaining[i] = remaining(n.hunt.cell, b.Period, max(0, tokens(n.hunt.cell)))
+			d.Remaining[i] = remaining(n.hunt.cell, b.Period, max(0, tokens(n.hunt.cell)), s.bonus(n.hunt.cell))
 			d.Degraded = d.Degraded || has(n.hunt.cell, degraded)
 		}
 		w, _ := b.Window()

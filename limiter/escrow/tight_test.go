@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicegate/sluice/limiter/ledger"
 	"github.com/sluicegate/sluice/limiter/window"
 )
 
@@ -24,21 +25,24 @@ func TestTight(t *testing.T) {
 		demand float64 // a second
 		at     func(*world, int) *simNode
 		nodes  int
-		keys   int // above 1: asked by Zipf's law
+		keys   int   // above 1: asked by Zipf's law
+		topUp  int64 // by an operator in every window
 	}{
-		{"1/s on one node", Rate{window.Second, 1}, 20, one, 3, 1},
-		{"1/s alternating", Rate{window.Second, 1}, 20, alternating, 3, 1},
-		{"5/min on one node", Rate{window.Minute, 5}, 2, one, 3, 1},
-		{"5/min alternating", Rate{window.Minute, 5}, 2, alternating, 3, 1},
-		{"5/min uniform over nine", Rate{window.Minute, 5}, 2, uniform, 9, 1},
-		{"5/min, 20,000 keys", Rate{window.Minute, 5}, 3000, uniform, 3, 20_000},
-		{"1000/s on one node", Rate{window.Second, 1000}, 3000, one, 3, 1},
-		{"1000/s alternating", Rate{window.Second, 1000}, 3000, alternating, 3, 1},
-		{"1000/s uniform", Rate{window.Second, 1000}, 3000, uniform, 5, 1},
-		{"100000/s on one node", Rate{window.Second, 100_000}, 110_000, one, 3, 1},
-		{"100000/s uniform", Rate{window.Second, 100_000}, 110_000, uniform, 3, 1},
-		{"6000/min on one node", Rate{window.Minute, 6000}, 300, one, 3, 1},
-		{"6000/min uniform", Rate{window.Minute, 6000}, 300, uniform, 3, 1},
+		{"1/s on one node", Rate{window.Second, 1}, 20, one, 3, 1, 0},
+		{"1/s alternating", Rate{window.Second, 1}, 20, alternating, 3, 1, 0},
+		{"5/min on one node", Rate{window.Minute, 5}, 2, one, 3, 1, 0},
+		{"5/min alternating", Rate{window.Minute, 5}, 2, alternating, 3, 1, 0},
+		{"5/min uniform over nine", Rate{window.Minute, 5}, 2, uniform, 9, 1, 0},
+		{"5/min, 20,000 keys", Rate{window.Minute, 5}, 3000, uniform, 3, 20_000, 0},
+		{"1000/s on one node", Rate{window.Second, 1000}, 3000, one, 3, 1, 0},
+		{"1000/s alternating", Rate{window.Second, 1000}, 3000, alternating, 3, 1, 0},
+		{"1000/s uniform", Rate{window.Second, 1000}, 3000, uniform, 5, 1, 0},
+		{"100000/s on one node", Rate{window.Second, 100_000}, 110_000, one, 3, 1, 0},
+		{"100000/s uniform", Rate{window.Second, 100_000}, 110_000, uniform, 3, 1, 0},
+		{"6000/min on one node", Rate{window.Minute, 6000}, 300, one, 3, 1, 0},
+		{"6000/min uniform", Rate{window.Minute, 6000}, 300, uniform, 3, 1, 0},
+		{"5/min and 3 by an operator", Rate{window.Minute, 5}, 2, alternating, 3, 1, 3},
+		{"6000/min and 2000 by an operator", Rate{window.Minute, 6000}, 300, one, 3, 1, 2000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -67,6 +71,17 @@ func TestTight(t *testing.T) {
 				w.after(int64(w.rnd.ExpFloat64()*float64(second)/c.demand), next)
 			}
 			w.after(0, next)
+			added := map[ledger.Budget]int64{}
+			if c.topUp > 0 {
+				w.every(second, func() { // some time in every window, also when it is used up
+					at := p.At(w.now)
+					b := ledger.Budget{Key: w.nodes[0].core.key(lim, keys[0]), Period: p, Start: at.Start}
+					if added[b] == 0 && w.now < at.Until-(at.Until-at.From)/3 {
+						added[b] = c.topUp
+						w.topUp(b, lim.one(0), c.topUp)
+					}
+				})
+			}
 			w.after(6*second, func() { w.waits, w.grants = nil, 0 }) // of what is ready
 			length := 8 * second
 			if p == window.Minute {
@@ -83,7 +98,7 @@ func TestTight(t *testing.T) {
 					if at.From <= begin.UnixMicro() || at.Until > w.now {
 						continue
 					}
-					want := min(c.rate.Max, n)
+					want := min(c.rate.Max+added[ledger.Budget{Key: k, Period: p, Start: start}], n)
 					if got := w.oracle.total(k, p, start); got < want { // more is the oracle's
 						if short++; short < 5 {
 							t.Errorf("%s: %d of %d admitted in the window of %d, asked for %d times", key, got, c.rate.Max, start, n)

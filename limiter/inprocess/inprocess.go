@@ -189,6 +189,9 @@ func (n *Node) Commit(_ context.Context, e *ledger.Entry) (*ledger.Outcome, erro
 	return o, nil
 }
 
+// Ledger implements limiter.Log.
+func (n *Node) Ledger() *ledger.Ledger { return n.cluster.ledger }
+
 // Known implements limiter.Log.
 func (n *Node) Known() (int64, *ledger.Rosters) {
 	return n.cluster.ledger.Stamp(), n.cluster.ledger.Rosters()

@@ -203,6 +203,18 @@ func (l *Ledger) Pool(b Budget) (pool int64, limit Limit, ok bool) {
 	return a.pool, a.limit(), true
 }
 
+// Granted returns what was granted of a slice and the Slices before it, to the
+// key and to those that share an overflow budget with it.
+func (l *Ledger) Granted(b Budget) (granted int64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	i, _ := l.search(b.Period, b.Start-b.Period.Slices())
+	for ; i < len(l.windows) && l.windows[i].compare(b.Period, b.Start) <= 0; i++ {
+		granted -= l.windows[i].own[b.Key].pool + l.windows[i].shared[b.Key.Lo%buckets].pool
+	}
+	return granted
+}
+
 // Added returns what top-ups have added to a budget.
 func (l *Ledger) Added(b Budget) int64 {
 	l.mu.RLock()

@@ -9,14 +9,20 @@ import (
 type key struct{ hi, lo uint64 }
 
 // keyOf works out under which hash nodes count a key of a limit: SipHash-1-3 with
-// 128 bits, of the key's text, under the cluster's secret and the limit's hash.
+// 128 bits, of the key's text, under the cluster's secret and the limit's hash,
+// but for the upper 32 bits, which all keys of a limit have in common.
 // It is written after the paper (Aumasson, Bernstein, 2012) and not after the
 // limiter: if nodes mixed budgets up, their records would have unknown keys.
 func keyOf(cluster, limit, text string) key {
 	secret := sipHash(0x0706050403020100, 0x0f0e0d0c0b0a0908, cluster)
 	of := sipHash(0, 0, limit)
-	return sipHash(secret.hi^of.hi, secret.lo^of.lo, text)
+	k := sipHash(secret.hi^of.hi, secret.lo^of.lo, text)
+	tag := (of.hi ^ sipHash(secret.hi, secret.lo, "tags").hi) * goldenRatio
+	k.hi = tag>>32<<32 | k.hi&(1<<32-1)
+	return k
 }
+
+const goldenRatio = 0x9e3779b97f4a7c15 // of 2^64
 
 type sipState [4]uint64
 

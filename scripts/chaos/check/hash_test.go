@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/sluicegate/sluice/limiter/audit"
+	"github.com/sluicegate/sluice/limiter/cells"
+	"github.com/sluicegate/sluice/limiter/escrow"
 )
 
 func TestKeyDependsOnAll(t *testing.T) {
@@ -17,6 +19,17 @@ func TestKeyDependsOnAll(t *testing.T) {
 			t.Errorf("%q and %q have the same key", c, other)
 		}
 		seen[k] = c[0] + "/" + c[1] + "/" + c[2]
+	}
+}
+
+// TestKeyIsTheNodes: what the checker works out is what nodes record.
+func TestKeyIsTheNodes(t *testing.T) {
+	core := escrow.New(escrow.Config{Secret: escrow.NewSecret("cluster"), Table: cells.InMemory(1), Kick: func() {}})
+	for _, text := range []string{"", "k", "12345678", "\x00ip:192.0.2.7"} {
+		want := core.Key("limit", text)
+		if got := keyOf("cluster", "limit", text); got.hi != want.Hi || got.lo != want.Lo {
+			t.Errorf("%q: %x, nodes have %x", text, got, want)
+		}
 	}
 }
 
