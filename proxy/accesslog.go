@@ -74,7 +74,7 @@ const maxSpareLine = 4 << 10
 func (a *accessLog) log(x *exchange) {
 	line := a.spare.Get().(*[]byte)
 	*line = a.appendLine((*line)[:0], x)
-	a.lines.Add(x.shard, *line)
+	a.lines.Add(x.Shard, *line)
 	if cap(*line) <= maxSpareLine {
 		a.spare.Put(line)
 	}

@@ -86,9 +86,6 @@ type exchange struct {
 	whole                                   []byte       // a request body that was read whole
 	target                                  []byte       // path and query for the service, joined
 	idText                                  [32]byte
-	// shard spreads counters over cache lines: an exchange is reused by the
-	// same processor most of the time.
-	shard uint32
 }
 
 // exchangeState is what is forgotten between two requests.
@@ -121,7 +118,8 @@ type exchangeState struct {
 }
 
 func newExchange(p *Proxy) *exchange {
-	return &exchange{proxy: p, shard: p.shards.Add(1) % counterShards}
+	// An exchange is reused by the same processor most of the time.
+	return &exchange{proxy: p, Exchange: plugin.Exchange{Shard: p.shards.Add(1) % counterShards}}
 }
 
 // maxKeptWhole keeps a rare large body from staying in memory.

@@ -127,7 +127,7 @@ func (x *h1) identify() {
 	if x.Times.Started.IsZero() { // it came with the one before
 		x.Times.Started = x.now()
 	}
-	x.proxy.inFlight.add(x.shard, 1)
+	x.proxy.inFlight.add(x.Shard, 1)
 	q.Method, q.Host = x.req.Method, x.req.Host()
 	q.Scheme, q.TLS = c.front.scheme, c.tls
 	q.RawPath, q.Query, q.HasQuery = x.req.PathQuery()
@@ -410,5 +410,5 @@ func (x *h1) finish() {
 	x.live = false
 	x.Times.Finished = x.now()
 	x.proxy.finish(&x.exchange)
-	x.proxy.inFlight.add(x.shard, -1)
+	x.proxy.inFlight.add(x.Shard, -1)
 }

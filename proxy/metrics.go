@@ -153,12 +153,12 @@ func (m *metrics) release(r *routeCounters) {
 
 // count counts an exchange that has ended.
 func (m *metrics) count(x *exchange) {
-	m.requests.add(x.shard)
+	m.requests.add(x.Shard)
 	counters := m.unmatched
 	if x.route != nil {
 		counters = x.route.counters
 	}
-	counters.count(x.Response.Status, x.shard)
+	counters.count(x.Response.Status, x.Shard)
 }
 
 func (m *metrics) register(r prometheus.Registerer) error {

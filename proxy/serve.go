@@ -24,8 +24,8 @@ var errClientGone = errors.New("client has gone")
 // serve takes one request through its life; DESIGN.md has it as a chart. The
 // front has filled Request (but for what begin fills), Peer and Listener.
 func (p *Proxy) serve(x *exchange) {
-	p.inFlight.add(x.shard, 1)
-	defer p.inFlight.add(x.shard, -1)
+	p.inFlight.add(x.Shard, 1)
+	defer p.inFlight.add(x.Shard, -1)
 	defer p.finish(x) // whatever happens
 	defer x.recoverCore()
 	if p.admit(x) == plugin.Continue {

@@ -41,6 +41,9 @@ type Exchange struct {
 	Directory Directory
 
 	Times Times
+	// Shard is a small number by which counters may be spread over cache lines: the
+	// same processor sees the same one most of the time. Reset keeps it.
+	Shard uint32
 
 	ctx    context.Context
 	values []value
@@ -178,6 +181,6 @@ func (ex *Exchange) Value(key any) any {
 func (ex *Exchange) Reset() {
 	values := ex.values
 	clear(values)
-	*ex = Exchange{}
+	*ex = Exchange{Shard: ex.Shard}
 	ex.values = values[:0]
 }

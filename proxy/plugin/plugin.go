@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -138,7 +139,19 @@ type Definition struct {
 	// one sentence each; nil if there never is anything. The Admin API says it
 	// to who writes such a plugin.
 	Warn func(config map[string]any) []string
+	// Budget gives the limit's id under which an instance's requests are counted
+	// (limiter.Limit.ID), from the instance's id and its complete config; nil if the
+	// plugin limits nothing.
+	Budget func(id string, config map[string]any) string
 }
+
+// AddressKey is what plugins count a client by its address under. It is kept apart
+// from header values, which a client could choose to use up another one's budget:
+// no header field has a NUL in it.
+func AddressKey(addr netip.Addr) string { return "\x00ip:" + addr.Unmap().String() }
+
+// OwnBudget is the Budget of plugins whose instances have budgets of their own.
+func OwnBudget(id string, _ map[string]any) string { return id }
 
 var registry = struct {
 	sync.RWMutex

@@ -46,7 +46,9 @@ const (
 )
 
 func init() {
-	plugin.Register(&plugin.Definition{Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New})
+	plugin.Register(&plugin.Definition{
+		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New, Budget: plugin.OwnBudget,
+	})
 }
 
 // Config is the plugin's config, described in the package's comment.
@@ -70,6 +72,7 @@ type Plugin struct {
 	identity ratelimit.Identity
 	limit    limiter.Limit
 	text     string // of the limit
+	count    *plugin.DecisionCount
 }
 
 var (
@@ -83,7 +86,7 @@ func New(env *plugin.Env, in *plugin.Instance) (any, error) {
 	if env.Quota == nil {
 		return nil, fmt.Errorf("plugin %s: %w", in.ID, ratelimit.ErrNoQuota)
 	}
-	p := &Plugin{quota: env.Quota, shared: ratelimit.SharedBy(env)}
+	p := &Plugin{quota: env.Quota, shared: ratelimit.SharedBy(env), count: env.Decisions().Of(name, in.ID)}
 	if err := in.Decode(&p.Config); err != nil {
 		return nil, err
 	}
@@ -113,6 +116,7 @@ type flight struct {
 func (p *Plugin) Access(ex *plugin.Exchange) plugin.Verdict {
 	key := p.shared.Key(ex, &p.identity)
 	d := p.quota.Take(ex.Context(), &p.limit, key)
+	p.count.Count(ex, &d)
 	switch {
 	case d.Err != nil:
 		return ratelimit.Undecided(ex, p.FaultTolerant)

@@ -47,7 +47,7 @@ const (
 
 func init() {
 	plugin.Register(&plugin.Definition{
-		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New, Warn: warn,
+		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New, Warn: warn, Budget: plugin.OwnBudget,
 	})
 }
 
@@ -107,6 +107,7 @@ func New(env *plugin.Env, in *plugin.Instance) (any, error) {
 	}
 	p.identity = ratelimit.NewIdentity(p.LimitBy, p.HeaderName, p.Path)
 	gate, err := ratelimit.New(env, in, ratelimit.Config{
+		Plugin:  name,
 		Limit:   limiter.Limit{ID: in.ID, Version: in.Version, Since: in.Since, FaultTolerant: p.FaultTolerant},
 		Windows: p.windows(), HideHeaders: p.HideClientHeaders, Refuse: p.refuse,
 	})

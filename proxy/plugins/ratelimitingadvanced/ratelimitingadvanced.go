@@ -67,7 +67,7 @@ const (
 
 func init() {
 	plugin.Register(&plugin.Definition{
-		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New, Warn: warn,
+		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New, Warn: warn, Budget: budgetID,
 	})
 }
 
@@ -118,7 +118,7 @@ func New(env *plugin.Env, in *plugin.Instance) (any, error) {
 		p.identities = append(p.identities, ratelimit.NewIdentity(by, p.HeaderName, p.Path))
 	}
 	cfg := ratelimit.Config{
-		Limit: p.budget(in), Windows: windows, HideHeaders: p.HideClientHeaders, Refuse: p.refuse,
+		Plugin: name, Limit: p.budget(in), Windows: windows, HideHeaders: p.HideClientHeaders, Refuse: p.refuse,
 	}
 	if p.RetryAfterJitterMax >= 1 {
 		cfg.Jitter = p.jitter
@@ -130,11 +130,20 @@ func New(env *plugin.Env, in *plugin.Instance) (any, error) {
 	return p, nil
 }
 
+// budgetID implements plugin.Definition.Budget.
+func budgetID(_ string, config map[string]any) string {
+	namespace, _ := config["namespace"].(string)
+	return limitID(namespace)
+}
+
+// limitID is what a namespace's budgets are counted under.
+func limitID(namespace string) string { return name + ":" + namespace }
+
 // budget is the limit that the instance shares with others of its namespace.
 // What orders their versions is the index of the change, which is the whole
 // cluster's.
 func (p *Plugin) budget(in *plugin.Instance) limiter.Limit {
-	l := limiter.Limit{ID: name + ":" + p.Namespace, Version: in.Version, FaultTolerant: p.FaultTolerant}
+	l := limiter.Limit{ID: limitID(p.Namespace), Version: in.Version, FaultTolerant: p.FaultTolerant}
 	if p.Namespace == ownNamespace(in.ID) {
 		// Another namespace may have been in use before this instance was there.
 		l.Since = in.Since

@@ -38,6 +38,8 @@ func SharedBy(env *plugin.Env) *Shared {
 
 // Config is what a Gate enforces and says.
 type Config struct {
+	// Plugin is the plugin's name.
+	Plugin string
 	// Limit is the limit without its Rates, which follow from Windows.
 	Limit   limiter.Limit
 	Windows []Window
@@ -66,6 +68,7 @@ type Gate struct {
 	shared *Shared
 	quota  plugin.Quota
 	says   []says // of Windows
+	count  *plugin.DecisionCount
 }
 
 // New makes the gate of an instance.
@@ -73,7 +76,7 @@ func New(env *plugin.Env, in *plugin.Instance, cfg Config) (*Gate, error) {
 	if env.Quota == nil {
 		return nil, fmt.Errorf("plugin %s: %w", in.ID, ErrNoQuota)
 	}
-	g := &Gate{Config: cfg, shared: SharedBy(env), quota: env.Quota}
+	g := &Gate{Config: cfg, shared: SharedBy(env), quota: env.Quota, count: env.Decisions().Of(cfg.Plugin, in.ID)}
 	g.Limit.Rates = make([]limiter.Rate, 0, len(cfg.Windows))
 	for _, w := range cfg.Windows {
 		w.Max = min(w.Max, maxLimit)
@@ -92,6 +95,7 @@ func New(env *plugin.Env, in *plugin.Instance, cfg Config) (*Gate, error) {
 // what is left of a fractional limit.
 func (g *Gate) Access(ex *plugin.Exchange, key string) plugin.Verdict {
 	d := g.quota.Take(ex.Context(), &g.Limit, key)
+	g.count.Count(ex, &d)
 	if d.Err != nil {
 		return Undecided(ex, g.Limit.FaultTolerant)
 	}

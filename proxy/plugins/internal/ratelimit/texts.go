@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"sync/atomic"
+
+	"github.com/sluicegate/sluice/proxy/plugin"
 )
 
 const (
@@ -48,10 +50,6 @@ type addressKey struct {
 	text string
 }
 
-// addressPrefix keeps addresses apart from header values, which a client could
-// choose to use up another one's budget: no header field has a NUL in it.
-const addressPrefix = "\x00ip:"
-
 // key gives the address with its prefix.
 func (k *addressKeys) key(addr netip.Addr) string {
 	addr = addr.Unmap()
@@ -59,7 +57,7 @@ func (k *addressKeys) key(addr netip.Addr) string {
 	if known := slot.Load(); known != nil && known.addr == addr {
 		return known.text
 	}
-	fresh := &addressKey{addr: addr, text: addressPrefix + addr.String()}
+	fresh := &addressKey{addr: addr, text: plugin.AddressKey(addr)}
 	slot.Store(fresh)
 	return fresh.text
 }
