@@ -64,6 +64,8 @@ type Config struct {
 	// Problems gives the entities that the data plane cannot serve, as a value that is written as JSON
 	// under "problems" in GET /status; nil leaves that out.
 	Problems func() any
+	// Budgets answers /cluster/budgets; nil makes that a 404.
+	Budgets Budgets
 	// Origins lists the web origins that browsers may call the API from (Kong's admin_gui_origin).
 	// Empty: all, which is Kong's default.
 	Origins []string
@@ -146,6 +148,7 @@ func newSecret() string { return (rand.Text() + rand.Text())[:32] }
 func (a *API) routes() *router {
 	rt := newRouter()
 	a.nodeRoutes(rt)
+	a.budgetRoutes(rt)
 	a.schemaRoutes(rt)
 	for _, c := range a.collections {
 		a.collectionRoutes(rt, c)

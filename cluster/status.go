@@ -91,6 +91,18 @@ func (n *Node) Status() Status {
 	return status
 }
 
+// NodeNames gives the names of all nodes that are known, by their ids. It asks
+// nobody.
+func (n *Node) NodeNames() map[string]string {
+	names := map[string]string{n.id: n.name}
+	for _, m := range n.dir.all() {
+		if m.Name != "" {
+			names[m.ID] = m.Name
+		}
+	}
+	return names
+}
+
 // probe asks nodes how they are; those that do not answer are missing.
 func (n *Node) probe(ctx context.Context, members map[string]member) map[string]nodeInfo {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)

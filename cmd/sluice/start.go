@@ -219,7 +219,7 @@ func (g *gateway) openAdmin(ctx context.Context) error {
 		return err
 	}
 	conf := api.Config{
-		Cluster: apiCluster{g.node}, Machine: g.machine, Plugins: plugin.All, Info: g.info(),
+		Cluster: apiCluster{g.node}, Machine: g.machine, Plugins: plugin.All, Info: g.info(), Budgets: apiBudgets{g.limiter, g.node},
 		Metrics: promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(g.adminLog)}),
 		Logger:  g.adminLog, AccessLog: combined,
 	}
