@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -13,6 +12,7 @@ import (
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/limiter"
 	"github.com/sluicegate/sluice/limiter/ledger"
+	"github.com/sluicegate/sluice/proxy/plugin"
 )
 
 // The cluster calls of the limiter: to the leader, and from node to node.
@@ -71,7 +71,8 @@ func limitsConfigured(machine *fsm.Machine) func() bool {
 		if v := view.Version("plugins") + 1; version.Swap(v) != v {
 			found := false
 			for e := range view.All("plugins") {
-				found = found || strings.HasPrefix(e.Value.(*fsm.Plugin).Name, "rate-limiting")
+				def, known := plugin.Lookup(e.Value.(*fsm.Plugin).Name)
+				found = found || known && def.Budget != nil
 			}
 			configured.Store(found)
 		}
