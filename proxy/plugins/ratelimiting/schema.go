@@ -67,6 +67,7 @@ func configFields() []schema.Field {
 		schema.Field{
 			Name: "policy", Type: schema.String, Default: "local", LenMin: new(0),
 			OneOf: schema.Strings("local", "cluster", "redis", policyNode),
+			Err:   "expected one of: local, cluster, redis", // Kong's words, which clients may look for
 		},
 		schema.Field{Name: "fault_tolerant", Type: schema.Boolean, Required: true, Default: true},
 		schema.Field{Name: "redis", Type: schema.Record, Required: true, Fields: redisFields()},

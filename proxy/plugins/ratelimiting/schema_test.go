@@ -13,6 +13,7 @@ func TestPublished(t *testing.T) {
 	plugintest.ComparePublished(t, name, plugintest.Edit{Field: "policy", Change: func(policy map[string]any) {
 		list, _ := policy["one_of"].([]any)
 		policy["one_of"] = append(list, "node")
+		policy["err"] = "expected one of: local, cluster, redis"
 	}})
 }
 
@@ -27,7 +28,7 @@ func TestSchema(t *testing.T) {
 		"year below second": {`{"second":10,"year":9.5}`,
 			"schema violation (config: The limit for year(9.5) cannot be lower than the limit for second(10.0))"},
 		"equal":          {`{"minute":5,"hour":5}`, ""},
-		"unknown policy": {`{"minute":5,"policy":"magic"}`, "schema violation (config.policy: expected one of: local, cluster, redis, node)"},
+		"unknown policy": {`{"minute":5,"policy":"magic"}`, "schema violation (config.policy: expected one of: local, cluster, redis)"},
 		"redis, no host": {`{"minute":5,"policy":"redis"}`,
 			"2 schema violations (failed conditional validation given value of field 'config.policy'; " +
 				"config.redis: {\n  host = \"required field missing\"\n})"},
