@@ -77,7 +77,7 @@ func (m *Machine) op(txn *memdb.Txn, index uint64, now int64, op *Op) (*Entity, 
 	if old != nil {
 		e.CreateIndex, e.CreateStamp = old.CreateIndex, old.CreateStamp
 	} else {
-		e.CreateStamp = m.Limits().Stamp()
+		e.CreateStamp = m.Limits().Settled()
 	}
 	return e, m.store(txn, def, e, now)
 }

@@ -17,9 +17,8 @@ type Entity struct {
 	// created and last changed the entity.
 	CreateIndex uint64 `json:"create_index"`
 	ModifyIndex uint64 `json:"modify_index"`
-	// CreateStamp is the time of the last limiter entry before the entity was
-	// created (ledger.Entry.Stamp), 0 if there was none: no request before it can
-	// have been limited by the entity.
+	// CreateStamp is a time of the limiter's clock before which no request is
+	// limited by the entity (ledger.Settled when it was created), 0 if there is none.
 	CreateStamp int64 `json:"create_stamp,omitempty"`
 	// ExpiresAt is the unix time in seconds at which the entity vanishes; 0 is
 	// never.

@@ -343,3 +343,18 @@ func TestLeaveIsForGood(t *testing.T) {
 		}
 	})
 }
+
+// TestSlidingAtOnce: a sliding limit that is created in a cluster just born waits
+// for everybody to have a share, and then admits all.
+func TestSlidingAtOnce(t *testing.T) {
+	c := cluster(t, 3, nil)
+	for c.Ledger().Stamp() == 0 || len(c.Ledger().Rosters().Last().Members) < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	p, _ := limiter.Sliding(60)
+	lim := &limiter.Limit{ID: "slide", Version: 1, Since: c.Ledger().Settled(), Rates: []limiter.Rate{{Period: p, Max: 5}}}
+	lim.Prepare()
+	if n := take(t, c, 3, lim, 8); n != 5 {
+		t.Errorf("%d of 5 are admitted", n)
+	}
+}

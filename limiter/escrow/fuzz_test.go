@@ -105,7 +105,7 @@ func drawPeriod(r *rand.Rand) window.Period {
 func (s *scenario) bear() {
 	s.w.idle = false
 	for _, l := range s.limits {
-		l.Since = s.w.ledger.Stamp()
+		l.Since = s.w.ledger.Settled()
 	}
 }
 

@@ -195,7 +195,7 @@ func (s *shard) entitled(b ledger.Budget, l ledger.Limit, most int64) int64 {
 	least, since := int64(-1), s.core.rules.since(v, l.Since)
 	for n := b.Period.Slices(); n >= 0; n-- {
 		w, ok := b.Period.Named(b.Start - n)
-		if !ok || w.Until <= since {
+		if !ok || w.From < since {
 			continue
 		}
 		d := v.rosters.Of(w.From)

@@ -63,8 +63,12 @@ func (c *Core) division(p window.Period, from int64, l ledger.Limit) (d ledger.D
 		return d, true, false
 	case v.stamp != 0 && !v.rosters.Resting() && c.rules.fresh(v.stamp, from):
 		d = v.rosters.Of(from)
-		// Nobody has a share of a cluster's first slices. The next ones have.
-		return d, len(d.Members) > 0 || !p.IsSliding() || ledger.NeedsLog(p), false
+		if p.IsSliding() && !ledger.NeedsLog(p) {
+			// Nobody has a share of a cluster's first slices, nor of those before the
+			// limit counts. The next ones have.
+			return d, len(d.Members) > 0 && from >= c.rules.since(v, l.Since), false
+		}
+		return d, true, false
 	case !v.leaderless:
 		return d, false, false
 	case !l.Tolerant || ledger.NeedsLog(p):

@@ -173,6 +173,18 @@ func (l *Ledger) Stamp() int64 {
 	return l.stamp
 }
 
+// Settled returns the time of the last entry, or if that is later, the one from
+// which on the newest roster counts: a limit that is created now is divided among
+// all who are there if nobody takes of it before.
+func (l *Ledger) Settled() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if n := len(l.rosters.History); n > 0 {
+		return max(l.stamp, l.rosters.History[n-1].Since+Delay)
+	}
+	return l.stamp
+}
+
 // Rosters returns who has shares of which windows. It is never nil, and must
 // not be changed.
 func (l *Ledger) Rosters() *Rosters {
