@@ -73,8 +73,10 @@ var (
 )
 
 const (
-	defaultMaxWait    = 100 * time.Millisecond
-	defaultMaxSilence = 4 * time.Second
+	defaultMaxWait = 100 * time.Millisecond
+	// A node that has just joined has a share of sliding windows four seconds later
+	// at most.
+	defaultMaxSilence = 5 * time.Second
 	// leaderlessAfter is when nodes begin to decide without a leader.
 	leaderlessAfter = 2 * time.Second
 	// clockPatience is how long a start waits for the leader's time before the
@@ -131,7 +133,7 @@ type Config struct {
 	MaxWait time.Duration
 	// MaxSilence bounds how long a request waits while the log says nothing of
 	// what it has been asked: its disk is slow, or a leader is being elected. To
-	// refuse earlier would be to refuse while tokens may be free. Default 4 s.
+	// refuse earlier would be to refuse while tokens may be free. Default 5 s.
 	MaxSilence time.Duration
 	// Audit, if set, is called for every token spent, before the request is
 	// admitted: concurrently, and sometimes under a lock. It must be quick and

@@ -348,8 +348,10 @@ func TestLeaveIsForGood(t *testing.T) {
 // for everybody to have a share, and then admits all.
 func TestSlidingAtOnce(t *testing.T) {
 	c := cluster(t, 3, nil)
-	for c.Ledger().Stamp() == 0 || len(c.Ledger().Rosters().Last().Members) < 3 {
-		time.Sleep(time.Millisecond)
+	for deadline := time.Now().Add(10 * time.Second); len(c.Ledger().Rosters().Last().Members) < 3; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("three nodes have not joined")
+		}
 	}
 	p, _ := limiter.Sliding(60)
 	lim := &limiter.Limit{ID: "slide", Version: 1, Since: c.Ledger().Settled(), Rates: []limiter.Rate{{Period: p, Max: 5}}}

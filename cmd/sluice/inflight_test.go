@@ -8,22 +8,66 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
+
+// slowUpstream answers when it is told to, and counts who waits.
+type slowUpstream struct {
+	now, most atomic.Int64
+	mu        sync.Mutex
+	answer    chan struct{} // closed to answer all who wait
+}
+
+func (u *slowUpstream) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	u.mu.Lock()
+	answer := u.answer
+	u.mu.Unlock()
+	n := u.now.Add(1)
+	defer u.now.Add(-1)
+	for was := u.most.Load(); n > was && !u.most.CompareAndSwap(was, n); was = u.most.Load() {
+	}
+	select {
+	case <-answer:
+	case <-r.Context().Done(): // its node has died
+	}
+}
+
+// answerAll lets all go who wait now.
+func (u *slowUpstream) answerAll() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	close(u.answer)
+	u.answer = make(chan struct{})
+}
+
+// askers send requests to nodes, each one after the other, until they are stopped.
+func askers(t *testing.T, nodes []*testNode, number int) (stop func()) {
+	var stopped atomic.Bool
+	var all sync.WaitGroup
+	for i := range number {
+		n := nodes[i%len(nodes)]
+		all.Go(func() {
+			for !stopped.Load() {
+				a, err := n.try("GET", n.proxyURL("/slow"), http.Header{}, "")
+				switch {
+				case err != nil || a.status == 200:
+				case a.status != 429 || a.header.Get("Retry-After") != "1":
+					t.Errorf("%d %s", a.status, a.body)
+					return
+				}
+				time.Sleep(5 * time.Millisecond) // be no busier than needed
+			}
+		})
+	}
+	return func() { stopped.Store(true); all.Wait() }
+}
 
 // TestInFlight: with concurrency-limiting no more requests are at the upstream at
 // the same time than the limit says, whichever nodes they come through; and when
 // a node is killed with some in flight, others have its room.
 func TestInFlight(t *testing.T) {
-	var now, most atomic.Int64
-	arrived, leave := make(chan struct{}, 100), make(chan struct{})
-	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		n := now.Add(1)
-		defer now.Add(-1)
-		for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
-		}
-		arrived <- struct{}{}
-		<-leave
-	}))
+	u := &slowUpstream{answer: make(chan struct{})}
+	up := httptest.NewServer(u)
 	t.Cleanup(up.Close)
 	c := newCluster(t, 3)
 	n := c.nodes[0]
@@ -33,82 +77,44 @@ func TestInFlight(t *testing.T) {
 	if a.status != 201 {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
-
-	var clients sync.WaitGroup
-	admitted := func(nodes []*testNode, requests int) (ok, refused int64) {
-		var got, denied atomic.Int64
-		for i := range requests {
-			clients.Go(func() {
-				switch a, err := nodes[i%len(nodes)].try("GET", nodes[i%len(nodes)].proxyURL("/slow"), http.Header{}, ""); {
-				case err != nil: // killed
-				case a.status == 200:
-					got.Add(1)
-				case a.status == 429 && a.header.Get("Retry-After") == "1":
-					denied.Add(1)
-				default:
-					t.Errorf("%d %s", a.status, a.body)
-				}
-			})
-		}
-		for range 3 {
-			<-arrived
-		}
-		waitFor(t, "the others to be refused", func() error {
-			if n := denied.Load(); n != int64(requests-3) {
-				return errTooFew
+	full := func(what string) {
+		t.Helper()
+		waitFor(t, "three requests "+what, func() error {
+			if n := u.now.Load(); n != 3 {
+				return fmt.Errorf("%d are in flight", n)
 			}
 			return nil
 		})
-		for range 3 {
-			leave <- struct{}{}
-		}
-		clients.Wait()
-		return got.Load(), denied.Load()
 	}
-	for range 3 {
-		if ok, refused := admitted(c.nodes, 12); ok != 3 || refused != 9 {
-			t.Errorf("%d of 12 are admitted, and %d refused", ok, refused)
-		}
-	}
-	if n := most.Load(); n != 3 {
-		t.Errorf("%d at once", n)
-	}
-
-	// All three are held by one node, which is killed.
-	dead := c.nodes[1]
-	for range 3 {
-		clients.Go(func() { _, _ = dead.try("GET", dead.proxyURL("/slow"), http.Header{}, "") })
-	}
-	for range 3 {
-		<-arrived
-	}
-	dead.kill()
-	clients.Wait()
-	for range 3 {
-		leave <- struct{}{}
-	}
-	survivor := c.nodes[2]
-	for range 3 { // stays in flight until all are
-		waitFor(t, "the room of the dead", func() error {
-			result := make(chan int, 1)
-			clients.Go(func() {
-				a, err := survivor.try("GET", survivor.proxyURL("/slow"), http.Header{}, "")
-				if err != nil {
-					t.Error(err)
-				}
-				result <- a.status
-			})
+	// Whoever waits at the end is answered until nobody does.
+	end := func(stop func()) {
+		done := make(chan struct{})
+		go func() { stop(); close(done) }()
+		for {
+			u.answerAll()
 			select {
-			case <-arrived:
-				return nil
-			case status := <-result:
-				return fmt.Errorf("%d", status)
+			case <-done:
+				return
+			case <-time.After(10 * time.Millisecond):
 			}
-		})
+		}
 	}
-	close(leave)
-	clients.Wait()
-	if n := most.Load(); n != 3 {
+	stop := askers(t, c.nodes, 12)
+	for range 3 {
+		full("through all nodes")
+		u.answerAll()
+	}
+	end(stop)
+
+	dead := c.nodes[1]
+	stop = askers(t, []*testNode{dead}, 4)
+	full("through one node")
+	dead.kill()
+	end(stop)
+	stop = askers(t, []*testNode{c.nodes[0], c.nodes[2]}, 6)
+	full("after the death of a node that had them")
+	end(stop)
+	if n := u.most.Load(); n != 3 {
 		t.Errorf("%d at once", n)
 	}
 }

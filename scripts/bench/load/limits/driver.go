@@ -14,9 +14,9 @@ import (
 	"github.com/sluicegate/sluice/scripts/bench/load"
 )
 
-// patience bounds one decision. It is more than the four seconds for which a
+// patience bounds one decision. It is more than the five seconds for which a
 // request waits in Sluice for a cluster that says nothing.
-const patience = 5 * time.Second
+const patience = 6 * time.Second
 
 // afterFault is how long a worker waits after a decision that failed, so that
 // an outage is not a storm of new connections.
