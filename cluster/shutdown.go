@@ -14,7 +14,7 @@ const (
 	transferLongest = 1200 * time.Millisecond
 	snapshotLongest = time.Second
 	farewellLongest = 300 * time.Millisecond
-	stopLongest     = 1500 * time.Millisecond
+	stopLongest     = 2400 * time.Millisecond
 )
 
 // Shutdown stops the node; it stays a member, and its data directory starts it
