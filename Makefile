@@ -38,6 +38,7 @@ test: check-format
 	go vet ./...
 	go test -race -timeout 15m $(PACKAGES)
 	go test -run Allocates ./proxy
+	go test ./limiter/escrow
 
 check-format:
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt has changes for:" $$files; exit 1; fi

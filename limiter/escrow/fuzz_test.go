@@ -239,10 +239,19 @@ func runs(t *testing.T, few int) uint64 {
 	return uint64(few)
 }
 
+// simulated skips a test of the simulation under the race detector, which has it
+// take minutes: make test runs it without, too.
+func simulated(t *testing.T) {
+	if raceDetector {
+		t.Skip("one goroutine, in a run of its own")
+	}
+}
+
 // TestChaos runs clusters through loss, duplication, reordering, crashes,
 // partitions, elections, fencing, wrong clocks and changing limits: no window of
 // any key may ever see more than its limit.
 func TestChaos(t *testing.T) {
+	simulated(t)
 	for seed := range runs(t, 20) {
 		if err := newScenario(seed, mutants{}).run(); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -279,6 +288,7 @@ func cutOff(m mutants) error {
 
 // TestMutants breaks the rules one by one: the oracle must notice.
 func TestMutants(t *testing.T) {
+	simulated(t)
 	if err := cutOff(mutants{}); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 // TestInFlightTight: with more demand than the limit, nearly as many requests are
 // in flight all the time, wherever they come from, and the log has little to do.
 func TestInFlightTight(t *testing.T) {
+	simulated(t)
 	for _, c := range []struct {
 		max     int64
 		nodes   int

@@ -16,6 +16,7 @@ import (
 // all of every window that begins and ends in the run must be admitted, and none
 // too late.
 func TestTight(t *testing.T) {
+	simulated(t)
 	one := func(w *world, _ int) *simNode { return w.nodes[0] }
 	alternating := func(w *world, i int) *simNode { return w.nodes[i%len(w.nodes)] }
 	uniform := func(w *world, _ int) *simNode { return w.nodes[w.rnd.IntN(len(w.nodes))] }
@@ -123,6 +124,7 @@ func TestTight(t *testing.T) {
 // TestTightSliding: of a sliding window, all that is asked for is admitted as
 // soon as it is back: the limit in a window's length and a slice.
 func TestTightSliding(t *testing.T) {
+	simulated(t)
 	one := func(w *world, _ int) *simNode { return w.nodes[0] }
 	alternating := func(w *world, i int) *simNode { return w.nodes[i%len(w.nodes)] }
 	uniform := func(w *world, _ int) *simNode { return w.nodes[w.rnd.IntN(len(w.nodes))] }
