@@ -140,8 +140,9 @@ func (c *Core) resume(fresh bool) {
 	}
 }
 
-// disown drops what this process holds and does not use: it was fenced, so that
-// others may have it. mu is held.
+// disown drops what this process holds: it was fenced, so that others may have it.
+// What it has in flight is a debt, and makes no room here when it is done. mu is
+// held.
 func (c *Core) disown() {
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -150,9 +151,7 @@ func (c *Core) disown() {
 			if !h.budget.Period.IsInFlight() || h.budget.Period.IsLocal() {
 				continue
 			}
-			for n := tokens(h.cell); n > 0 && !remove(h.cell, h.budget, n); {
-				n = tokens(h.cell)
-			}
+			credit(h.cell, h.budget, -credited(h.cell, h.budget.Period), 0)
 			h.reported, h.least = unreported, 0
 		}
 		s.mu.Unlock()

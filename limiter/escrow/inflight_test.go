@@ -93,3 +93,38 @@ func TestInFlightGivenBack(t *testing.T) {
 		}
 	}
 }
+
+// TestInFlightFenced: a node that was fenced with requests in flight admits nobody
+// in their place when they are done: what it held is others' by then.
+func TestInFlightFenced(t *testing.T) {
+	simulated(t)
+	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{window.InFlight, 12}}}
+	w := newWorld(7, startOf(3), 3, faults{}, []*Limit{lim})
+	w.answer = 1000 * second // longer than all of it
+	w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
+	n, held := w.nodes[2], 0
+	for _, o := range w.nodes {
+		w.every(3*millisecond, func() {
+			o.take(lim, "key", func(d Decision) {
+				if o == n && d.Admitted {
+					held++
+				}
+			})
+		})
+	}
+	w.after(6*second, func() {
+		n.cut = w.now + 8*second
+		w.after(8*second, func() {
+			n.catchUp()
+			for range held {
+				n.release(lim, "key")
+			}
+		})
+	})
+	if err := w.run(30 * second); err != nil {
+		t.Fatal(err)
+	}
+	if held == 0 {
+		t.Error("the node had nothing in flight")
+	}
+}
