@@ -42,9 +42,12 @@ func (c *Clock) At(mono int64) (Instant, bool) {
 
 func (r *Reading) at(mono int64) Instant {
 	passed := max(0, mono-r.Mono)
-	off := min((passed*drift+999_999)/1_000_000, maxDrift)
-	return Instant{r.Lo + passed - off, r.Hi + passed + off}
+	doubt := min(off(passed), maxDrift)
+	return Instant{r.Lo + passed - doubt, r.Hi + passed + doubt}
 }
+
+// off is how far two clocks may run apart in a time, rounded up.
+func off(passed int64) int64 { return (passed*drift + 999_999) / 1_000_000 }
 
 // Reading returns the last one, false if there is none.
 func (c *Clock) Reading() (Reading, bool) {
@@ -66,7 +69,8 @@ func (c *Clock) Resume(mono int64, r Reading) {
 // Sync takes over a round trip to the leader: asked at sent and answered at
 // arrived of the own clock, with the leader's time in between.
 func (c *Clock) Sync(sent, arrived, leader int64) {
-	c.narrow(arrived, leader, leader+max(0, arrived-sent))
+	passed := max(0, arrived-sent)
+	c.narrow(arrived, leader, leader+passed+off(passed))
 }
 
 // Saw takes note of an entry that was applied at a moment: it is at least so
