@@ -23,22 +23,15 @@ func configSchema() *schema.Schema {
 			{Name: "config", Type: schema.Record, Required: true, Fields: configFields()},
 		},
 		Checks: []schema.Check{
-			needs(ratelimit.ByHeader, "header_name"), needs(ratelimit.ByPath, "path"),
+			ratelimit.Needs("limit_by", schema.Field{Eq: ratelimit.ByHeader}, "header_name"),
+			ratelimit.Needs("limit_by", schema.Field{Eq: ratelimit.ByPath}, "path"),
 		},
 	}
 }
 
-// needs demands a field of the config for a value of limit_by.
-func needs(by, field string) schema.Check {
-	return schema.Check{Conditional: &schema.Conditional{
-		IfField: "config.limit_by", IfMatch: schema.Field{Eq: by},
-		ThenField: "config." + field, ThenMatch: schema.Field{Required: true},
-	}}
-}
-
 func configFields() []schema.Field {
 	return []schema.Field{
-		{Name: "limit", Type: schema.Number, Required: true, Custom: number(checkLimit)},
+		{Name: "limit", Type: schema.Number, Required: true, Custom: ratelimit.Number(checkLimit)},
 		{
 			Name: "limit_by", Type: schema.String, Default: ratelimit.ByConsumer,
 			OneOf: schema.Strings(ratelimit.ByConsumer, ratelimit.ByCredential, ratelimit.ByIP, ratelimit.ByService, ratelimit.ByHeader, ratelimit.ByPath),
@@ -48,16 +41,8 @@ func configFields() []schema.Field {
 		{Name: "policy", Type: schema.String, Required: true, Default: "cluster", OneOf: schema.Strings("cluster", policyNode)},
 		{Name: "fault_tolerant", Type: schema.Boolean, Required: true, Default: true},
 		{Name: "hide_client_headers", Type: schema.Boolean, Required: true, Default: false},
-		{Name: "error_code", Type: schema.Number, Required: true, Default: 429, Custom: number(checkStatus)},
+		{Name: "error_code", Type: schema.Number, Required: true, Default: 429, Custom: ratelimit.Number(checkStatus)},
 		{Name: "error_message", Type: schema.String, Required: true, Default: "Too many requests in flight"},
-	}
-}
-
-// number makes a field's check of one of a number.
-func number(check func(float64) error) func(any) error {
-	return func(value any) error {
-		v, _ := value.(float64)
-		return check(v)
 	}
 }
 

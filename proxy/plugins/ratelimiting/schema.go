@@ -34,21 +34,13 @@ func configSchema() *schema.Schema {
 			{AtLeastOneOf: []string{
 				"config.second", "config.minute", "config.hour", "config.day", "config.month", "config.year",
 			}},
-			needs("policy", schema.Field{Eq: "redis"}, "redis.host"),
-			needs("policy", schema.Field{Eq: "redis"}, "redis.port"),
-			needs("policy", schema.Field{Eq: "redis"}, "redis.timeout"),
-			needs("limit_by", schema.Field{Eq: "header", LenMin: new(1)}, "header_name"),
-			needs("limit_by", schema.Field{Eq: "path", LenMin: new(1)}, "path"),
+			ratelimit.Needs("policy", schema.Field{Eq: "redis"}, "redis.host"),
+			ratelimit.Needs("policy", schema.Field{Eq: "redis"}, "redis.port"),
+			ratelimit.Needs("policy", schema.Field{Eq: "redis"}, "redis.timeout"),
+			ratelimit.Needs("limit_by", schema.Field{Eq: "header", LenMin: new(1)}, "header_name"),
+			ratelimit.Needs("limit_by", schema.Field{Eq: "path", LenMin: new(1)}, "path"),
 		},
 	}
-}
-
-// needs demands one field of the config when another one matches.
-func needs(field string, match schema.Field, needed string) schema.Check {
-	return schema.Check{Conditional: &schema.Conditional{
-		IfField: "config." + field, IfMatch: match,
-		ThenField: "config." + needed, ThenMatch: schema.Field{Required: true},
-	}}
 }
 
 func configFields() []schema.Field {

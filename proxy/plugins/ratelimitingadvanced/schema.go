@@ -54,7 +54,7 @@ func countedFields() []schema.Field {
 		},
 		{
 			Name: "window_size", Type: schema.Array, Required: true, LenMin: new(1), LenMax: most,
-			Elements: &schema.Field{Type: schema.Number, Custom: number(checkSeconds)},
+			Elements: &schema.Field{Type: schema.Number, Custom: ratelimit.Number(checkSeconds)},
 		},
 		{Name: "window_type", Type: schema.String, Required: true, Default: sliding, OneOf: schema.Strings(fixed, sliding)},
 		{Name: "namespace", Type: schema.String, Auto: true},
@@ -82,8 +82,8 @@ func identifierField() schema.Field {
 func answerFields() []schema.Field {
 	return []schema.Field{
 		{Name: "hide_client_headers", Type: schema.Boolean, Default: false},
-		{Name: "retry_after_jitter_max", Type: schema.Number, Default: 0, Custom: number(checkJitter)},
-		{Name: "error_code", Type: schema.Number, Required: true, Default: 429, Custom: number(checkStatus)},
+		{Name: "retry_after_jitter_max", Type: schema.Number, Default: 0, Custom: ratelimit.Number(checkJitter)},
+		{Name: "error_code", Type: schema.Number, Required: true, Default: 429, Custom: ratelimit.Number(checkStatus)},
 		{Name: "error_message", Type: schema.String, Required: true, Default: "API rate limit exceeded"},
 	}
 }
@@ -92,7 +92,7 @@ func answerFields() []schema.Field {
 // say, else with the one that says what is done.
 func unusedFields() []schema.Field {
 	return []schema.Field{
-		{Name: "sync_rate", Type: schema.Number, Custom: number(checkSyncRate)},
+		{Name: "sync_rate", Type: schema.Number, Custom: ratelimit.Number(checkSyncRate)},
 		{Name: "dictionary_name", Type: schema.String, Required: true, Default: "kong_rate_limiting_counters"},
 		{Name: "lock_dictionary_name", Type: schema.String, Required: true, Default: "kong_locks"},
 		{Name: "disable_penalty", Type: schema.Boolean, Default: false},
@@ -110,14 +110,6 @@ func throttlingFields() []schema.Field {
 	return []schema.Field{
 		{Name: "enabled", Type: schema.Boolean, Required: true, Default: false, Custom: mustBeFalse(errThrottling)},
 		field("interval", 5), field("retry_times", 3), field("queue_limit", 5),
-	}
-}
-
-// number makes a field's check of one of a number.
-func number(check func(float64) error) func(any) error {
-	return func(value any) error {
-		v, _ := value.(float64)
-		return check(v)
 	}
 }
 
