@@ -166,8 +166,9 @@ type Limit struct {
 	// Rates are what a request needs room in, all of them, at most MaxRates. No
 	// two are of the same period. They are tried in this order.
 	Rates []Rate
-	// Since is a time of the cluster's before which nobody can have been
-	// admitted, because the limit was not there; 0 if that is not known.
+	// Since is a time of the cluster's before which no sliding window admits
+	// anybody, the same on all nodes: the limit was not there, or its nodes had no
+	// shares yet. Requests before it wait. 0 if it is not known.
 	Since int64
 	// FaultTolerant lets requests through on a share of the budget when the
 	// cluster has had no leader for some seconds. Kong field: fault_tolerant.

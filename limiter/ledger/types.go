@@ -34,7 +34,7 @@ type Limit struct {
 	// from 1. A window's newest decides.
 	Version uint64
 	Max     int64 // tokens a window, at most MaxTokens
-	// Since is a time before which nobody was admitted, 0 if that is not known.
+	// Since is a time before which nobody is admitted, 0 if that is not known.
 	// The ledger has no use for it.
 	Since int64
 	// Tolerant lets nodes go on without a quorum, on shares of the whole budget

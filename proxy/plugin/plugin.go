@@ -62,8 +62,8 @@ type Instance struct {
 	// has the same id and a higher version.
 	ID      string
 	Version uint64
-	// Since is a time before which the instance did not exist, of the limiter's
-	// clock (fsm.Entity.CreateStamp); 0 if that is not known.
+	// Since is a time of the limiter's clock before which the instance limits no
+	// request (fsm.Entity.CreateStamp); 0 if that is not known.
 	Since int64
 	// Config is the entity's config, complete with defaults.
 	Config map[string]any
