@@ -29,7 +29,7 @@ func lone(keys int) (*Core, int64) {
 }
 
 func perPeriod(p window.Period, n int64) *Limit {
-	l := &Limit{ID: "9c1f2a34-0000-4000-8000-5d6e7f8a9b0c", Version: 1, Rates: []Rate{{p, n}}}
+	l := &Limit{ID: "9c1f2a34-0000-4000-8000-5d6e7f8a9b0c", Version: 1, Rates: []Rate{{Period: p, Max: n}}}
 	l.Prepare()
 	return l
 }
@@ -53,7 +53,7 @@ func BenchmarkTake(b *testing.B) {
 	b.Run("two periods", func(b *testing.B) {
 		c, mono := lone(1 << 10)
 		lim := perPeriod(window.Second, ledger.MaxTokens)
-		lim.Rates = append(lim.Rates, Rate{window.Minute, ledger31})
+		lim.Rates = append(lim.Rates, Rate{Period: window.Minute, Max: ledger31})
 		var d Decision
 		b.ReportAllocs()
 		for b.Loop() {

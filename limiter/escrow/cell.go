@@ -32,6 +32,8 @@ func (s *shard) over(now Instant) func(*cells.Cell) bool {
 		switch {
 		case p.IsSliding():
 			return sliceOver(now, cl)
+		case p.IsBucket():
+			return s.bucketOver(now, cl)
 		case p.IsInFlight():
 			return cl.Start.Load() == 0 || tokens(cl) == credited(cl, p) && (p.IsLocal() || tokens(cl) == 0 && s.hunts[place{ledger.Key(cl.Key()), p}] == nil)
 		}
@@ -61,6 +63,9 @@ func (s *shard) cell(now Instant, b ledger.Budget, l ledger.Limit) *cells.Cell {
 			c.counters.noRoom.Add(1)
 			return nil
 		}
+	}
+	if b.Period.IsBucket() {
+		return s.bucketCell(now, cl, b, l)
 	}
 	m, start := mark(b), cl.Start.Load()
 	switch {
@@ -215,6 +220,9 @@ func tokens(cl *cells.Cell) int64 { return cl.Word().Tokens() }
 // spent is what was admitted here in the window, but for what requests that wait
 // have reserved.
 func (s *shard) spent(b ledger.Budget, cl *cells.Cell) int64 {
+	if b.Period.IsBucket() {
+		return s.demandOf(b)
+	}
 	n := credited(cl, b.Period) - tokens(cl)
 	if h := s.hunts[placeOf(b)]; h != nil && h.cell == cl {
 		n -= h.reserved
@@ -225,8 +233,11 @@ func (s *shard) spent(b ledger.Budget, cl *cells.Cell) int64 {
 // remaining is what is left of a window, which operators have added so much to,
 // after a request that left so many tokens here.
 func remaining(cl *cells.Cell, p window.Period, left, added int64) int64 {
-	if p.IsInFlight() {
+	switch {
+	case p.IsInFlight():
 		return max(0, left) + int64(cl.Extra.Load()) // and what the log had last
+	case p.IsBucket():
+		return max(0, left)
 	}
 	return max(0, left, limitOf(cl, p)+added-before(cl, p)-(credited(cl, p)-left)-int64(cl.Extra.Load()))
 }

@@ -27,8 +27,8 @@ type Clock struct {
 // the same clock may go on with it.
 type Reading struct{ Mono, Lo, Hi int64 }
 
-// Instant is a time of the cluster's clock, as far as it is known.
-type Instant struct{ Lo, Hi int64 }
+// Instant is a time of the cluster's clock, as far as it is known, and of the own.
+type Instant struct{ Lo, Hi, Mono int64 }
 
 // At returns the cluster's time at a moment of the own clock, false if nothing
 // is known of it yet. Lo never falls.
@@ -43,7 +43,7 @@ func (c *Clock) At(mono int64) (Instant, bool) {
 func (r *Reading) at(mono int64) Instant {
 	passed := max(0, mono-r.Mono)
 	doubt := min(off(passed), maxDrift)
-	return Instant{r.Lo + passed - doubt, r.Hi + passed + doubt}
+	return Instant{r.Lo + passed - doubt, r.Hi + passed + doubt, max(mono, r.Mono)}
 }
 
 // off is how far two clocks may run apart in a time, rounded up.

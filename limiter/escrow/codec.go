@@ -18,9 +18,9 @@ const (
 
 	maxNode   = 128 // bytes of a node's id
 	minBudget = 16 + 2
-	minTake   = minBudget + 4 + 3
-	minNews   = minBudget + 4 + 1
-	minGive   = 4
+	minTake   = minBudget + 5 + 4
+	minNews   = minBudget + 5 + 1
+	minGive   = 5
 )
 
 // MarshalBinary encodes the request for the other node.
@@ -36,6 +36,7 @@ func (r *Request) MarshalBinary() ([]byte, error) {
 		b = appendLimit(appendBudget(b, t.Budget), t.Limit)
 		b = binary.AppendVarint(binary.AppendVarint(b, t.Want), t.Waiting)
 		b = binary.AppendUvarint(b, uint64(min(t.Rate, math.MaxInt32)))
+		b = binary.AppendVarint(b, t.Life)
 	}
 	b = binary.AppendUvarint(b, uint64(len(r.News)))
 	for i := range r.News {
@@ -54,7 +55,7 @@ func (r *Request) UnmarshalBinary(data []byte) error {
 	n.To, n.Session, n.Seq = d.String(maxNode), d.Fixed(), d.Uint()
 	n.Takes = wire.List[Take](d, maxItems, minTake)
 	for i := range n.Takes {
-		n.Takes[i] = Take{Budget: budget(d), Limit: limit(d), Want: d.Int(), Waiting: d.Int(), Rate: float64(d.Uint())}
+		n.Takes[i] = Take{Budget: budget(d), Limit: limit(d), Want: d.Int(), Waiting: d.Int(), Rate: float64(d.Uint()), Life: d.Int()}
 	}
 	n.News = wire.List[News](d, maxItems, minNews)
 	for i := range n.News {
@@ -75,7 +76,7 @@ func (r *Reply) MarshalBinary() ([]byte, error) {
 	for i := range r.Gives {
 		g := &r.Gives[i]
 		b = binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(b, g.Granted), g.Left), g.Spent)
-		b = wire.AppendBool(b, g.Pending)
+		b = binary.AppendVarint(wire.AppendBool(b, g.Pending), g.Next)
 	}
 	return b, nil
 }
@@ -87,7 +88,7 @@ func (r *Reply) UnmarshalBinary(data []byte) error {
 	n := Reply{Session: d.Fixed(), Seq: d.Uint()}
 	n.Gives = wire.List[Give](d, maxItems, minGive)
 	for i := range n.Gives {
-		n.Gives[i] = Give{Granted: d.Int(), Left: d.Int(), Spent: d.Int(), Pending: d.Bool()}
+		n.Gives[i] = Give{Granted: d.Int(), Left: d.Int(), Spent: d.Int(), Pending: d.Bool(), Next: d.Int()}
 	}
 	if err := d.End(); err != nil {
 		return fmt.Errorf("reply: %w", err)
@@ -122,9 +123,9 @@ func anyBudget(d *wire.Decoder) ledger.Budget {
 
 func appendLimit(b []byte, l ledger.Limit) []byte {
 	b = wire.AppendBool(binary.AppendVarint(binary.AppendUvarint(b, l.Version), l.Max), l.Tolerant)
-	return binary.AppendVarint(b, l.Since)
+	return binary.AppendVarint(binary.AppendVarint(b, l.Since), l.Burst)
 }
 
 func limit(d *wire.Decoder) ledger.Limit {
-	return ledger.Limit{Version: d.Uint(), Max: d.Int(), Tolerant: d.Bool(), Since: d.Int()}
+	return ledger.Limit{Version: d.Uint(), Max: d.Int(), Tolerant: d.Bool(), Since: d.Int(), Burst: d.Int()}
 }

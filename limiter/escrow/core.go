@@ -77,6 +77,12 @@ type rules struct {
 	// current says whether a node that has seen an entry of the stamp last cannot
 	// have been fenced for long.
 	current func(stamp int64, now Instant) bool
+	// joined is when a bucket is full that this node has a part of since a time,
+	// life how long a lent token counts as not spent, and borrowed whether one that
+	// is good until a time may be spent.
+	joined   func(since, fill int64) int64
+	life     func(ticks int64) int64
+	borrowed func(mono, until int64) bool
 }
 
 var theRules = rules{
@@ -86,6 +92,10 @@ var theRules = rules{
 	least:   func(former, later int64) int64 { return min(former, later) },
 	since:   func(v *view, created int64) int64 { return v.rosters.Awake(created) },
 	current: func(stamp int64, now Instant) bool { return now.Hi <= stamp+ledger.Delay },
+
+	joined:   func(since, fill int64) int64 { return since + fill },
+	life:     func(ticks int64) int64 { return ticks },
+	borrowed: func(mono, until int64) bool { return mono <= until },
 }
 
 // shard is a part of the key space with a lock of its own.
@@ -108,7 +118,7 @@ func placeOf(b ledger.Budget) place { return place{b.Key, b.Period} }
 
 // at is a moment under the lock: none is before another that was there.
 func (s *shard) at(now Instant) Instant {
-	s.now = Instant{max(s.now.Lo, now.Lo), max(s.now.Hi, now.Hi)}
+	s.now = Instant{max(s.now.Lo, now.Lo), max(s.now.Hi, now.Hi), max(s.now.Mono, now.Mono)}
 	return s.now
 }
 
@@ -183,13 +193,18 @@ const MaxRates = 8
 // Rate is the budget of each window of a period.
 type Rate struct {
 	Period window.Period
-	// Max is taken for MaxTokens of the period if it is more.
+	// Max is taken for MaxTokens of the period if it is more. Of a bucket, it is how
+	// many tokens come back in the period's time.
 	Max int64
+	// Burst is how many tokens a bucket has when it is full; 0 is Max. In no span of
+	// time more are spent than these and what comes back in it. At most MaxTokens,
+	// and what comes back in a hundred years.
+	Burst int64
 }
 
 // MaxTokens is the largest budget of a period's windows.
 func MaxTokens(p window.Period) int64 {
-	if p.IsSliding() || p.IsInFlight() {
+	if p.IsSliding() || p.IsInFlight() || p.IsBucket() {
 		return maxSliding
 	}
 	return ledger.MaxTokens
@@ -201,7 +216,11 @@ func (l *Limit) Prepare() { l.hash = sum(0, 0, l.ID) }
 // one is the limit of one rate for the ledger.
 func (l *Limit) one(i int) ledger.Limit {
 	r := &l.Rates[i]
-	return ledger.Limit{Version: l.Version, Max: min(r.Max, MaxTokens(r.Period)), Tolerant: l.FaultTolerant, Since: l.Since}
+	one := ledger.Limit{Version: l.Version, Max: min(r.Max, MaxTokens(r.Period)), Tolerant: l.FaultTolerant, Since: l.Since}
+	if r.Period.IsBucket() {
+		one.Max, one.Burst = bucketBounds(r.Period, r.Max, r.Burst)
+	}
+	return one
 }
 
 // key is what the limit's budget for a key is kept under: the limit's tag, and 96

@@ -47,7 +47,7 @@ func newScenario(seed uint64, m mutants) *scenario {
 			p := drawPeriod(r)
 			same := func(x Rate) bool { return x.Period == p }
 			if !slices.ContainsFunc(l.Rates, same) {
-				l.Rates = append(l.Rates, Rate{p, draw(r.IntN(5), r.Int64N)})
+				l.Rates = append(l.Rates, Rate{Period: p, Max: draw(r.IntN(5), r.Int64N)})
 			}
 		}
 		s.limits = append(s.limits, l)
@@ -199,7 +199,7 @@ func (s *scenario) change(i int) {
 	w := s.w
 	l := &Limit{ID: s.limits[i].ID, Version: s.limits[i].Version + 1, Since: s.limits[i].Since}
 	for _, r := range s.limits[i].Rates {
-		l.Rates = append(l.Rates, Rate{r.Period, draw(w.rnd.IntN(5), w.rnd.Int64N)})
+		l.Rates = append(l.Rates, Rate{Period: r.Period, Max: draw(w.rnd.IntN(5), w.rnd.Int64N)})
 	}
 	s.limits[i] = l
 	for _, n := range w.nodes {
@@ -262,11 +262,11 @@ func TestChaos(t *testing.T) {
 // cutOff has a node be fenced while it is cut off, and asked all the time: for a
 // limit of a second, and for a sliding one that is created meanwhile.
 func cutOff(m mutants) error {
-	old := &Limit{ID: "old", Version: 1, Rates: []Rate{{window.Second, 10}}}
-	flights := &Limit{ID: "flights", Version: 1, Rates: []Rate{{window.InFlight, 10}}}
+	old := &Limit{ID: "old", Version: 1, Rates: []Rate{{Period: window.Second, Max: 10}}}
+	flights := &Limit{ID: "flights", Version: 1, Rates: []Rate{{Period: window.InFlight, Max: 10}}}
 	begin := startOf(1)
 	sliding, _ := window.Sliding(10)
-	late := &Limit{ID: "late", Version: 1, Rates: []Rate{{sliding, 10}}, Since: begin.UnixMicro() + 6*second}
+	late := &Limit{ID: "late", Version: 1, Rates: []Rate{{Period: sliding, Max: 10}}, Since: begin.UnixMicro() + 6*second}
 	limits := []*Limit{old, late, flights}
 	w := newWorld(1, begin, 3, faults{}, limits)
 	w.answer = 200 * millisecond

@@ -64,6 +64,8 @@ type hunt struct {
 	least, leastAt, reported int64
 	wantedAt                 int64 // when another node has last said that it waits
 	counted                  int64 // spent then
+
+	borrower // of a bucket
 }
 
 // poolState is what is known of a budget's pool.
@@ -196,6 +198,10 @@ func (h *hunt) horizon(now Instant, seconds float64) float64 {
 
 // advance does what is next to be done about a cell. The shard is locked.
 func (s *shard) advance(now Instant, h *hunt) {
+	if h.budget.Period.IsBucket() {
+		s.advanceBucket(now, h)
+		return
+	}
 	s.serveWaiters(now, h)
 	h.measure(now, s)
 	if !has(h.cell, minted) && !s.mintLate(now, h) {
@@ -374,6 +380,9 @@ func (h *hunt) denial() int64 {
 
 // denied says whether a request is refused because others have waited in vain.
 func (h *hunt) denied(now Instant) bool {
+	if h.budget.Period.IsBucket() {
+		return h.deniedBucket(now)
+	}
 	if h.denyUntil == 0 || now.Lo >= h.denyUntil+h.denial() && !h.probing {
 		return false
 	}

@@ -27,7 +27,7 @@ func TestInFlightTight(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d over %d", c.max, c.nodes), func(t *testing.T) {
 			t.Parallel()
-			lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{window.InFlight, c.max}}}
+			lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{Period: window.InFlight, Max: c.max}}}
 			w := newWorld(7, time.Date(2026, 6, 15, 11, 59, 50, 0, time.UTC), c.nodes, faults{}, []*Limit{lim})
 			w.answer = 200 * millisecond
 			w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
@@ -62,7 +62,7 @@ func TestInFlightTight(t *testing.T) {
 
 // TestInFlightGivenBack: what nobody needs goes back, and nothing is kept of it.
 func TestInFlightGivenBack(t *testing.T) {
-	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{window.InFlight, 50}}}
+	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{Period: window.InFlight, Max: 50}}}
 	w := newWorld(7, startOf(3), 3, faults{loss: 0.1, dup: 0.1}, []*Limit{lim})
 	key := w.nodes[0].core.key(lim, "key")
 	w.oracle.knows(key, lim.ID)

@@ -26,7 +26,8 @@ type link struct {
 	hunts  []*hunt // of out.Takes
 	begun  int64   // when out was made, of the own clock
 	sentAt int64
-	failed int // times out could not be brought there
+	failed int   // times out could not be brought there
+	trip   int64 // about how long an answer takes
 	news   []News
 }
 
@@ -103,7 +104,7 @@ func (c *Core) readyLink(mono int64, now Instant, l *link) *Request {
 	}
 	r := &Request{From: c.view.Load().member, To: l.node, Session: c.log.session, News: cut(&l.news, maxItems)}
 	for _, h := range c.box.takeAsks(l.node, maxItems) {
-		if t, ok := h.take(now); ok {
+		if t, ok := h.take(now, mono, l); ok {
 			r.Takes = append(r.Takes, t)
 			l.hunts = append(l.hunts, h)
 		}
@@ -119,12 +120,17 @@ func (c *Core) readyLink(mono int64, now Instant, l *link) *Request {
 }
 
 // take is what a hunt asks of another node.
-func (h *hunt) take(now Instant) (Take, bool) {
+func (h *hunt) take(now Instant, mono int64, l *link) (Take, bool) {
 	h.shard.mu.Lock()
 	defer h.shard.mu.Unlock()
 	now = h.shard.at(now)
 	h.measure(now, h.shard)
-	t := Take{Budget: h.budget, Limit: h.limit, Want: h.want(h.peerHorizon(now)), Waiting: int64(h.live), Rate: h.rate}
+	t := Take{Budget: h.budget, Limit: h.limit, Waiting: int64(h.live), Rate: h.rate}
+	if h.budget.Period.IsBucket() {
+		h.borrow(now, mono, l, &t)
+	} else {
+		t.Want = h.want(h.peerHorizon(now))
+	}
 	if t.Want <= 0 {
 		h.asking = ""
 		return t, false
@@ -144,6 +150,7 @@ func (c *Core) Replied(mono int64, node string, r *Reply) {
 	}
 	takes, hunts := l.out.Takes, l.hunts
 	l.out, l.hunts = nil, nil
+	l.trip += (mono - l.begun - l.trip) / 4
 	for i := range takes {
 		hunts[i].credit(now, node, &takes[i], &r.Gives[i])
 	}
@@ -185,7 +192,10 @@ func (h *hunt) credit(now Instant, node string, t *Take, g *Give) {
 	defer s.mu.Unlock()
 	h.asking = ""
 	now = s.at(now)
-	if h.budget == t.Budget {
+	switch {
+	case h.budget.Period.IsBucket():
+		s.borrowed(now, h, node, t, g)
+	case h.budget == t.Budget:
 		credit(h.cell, t.Budget, max(0, g.Granted), 0)
 		s.core.counters.got.Add(uint64(max(0, g.Granted)))
 		if p := h.prey(node); p != nil {
@@ -207,10 +217,11 @@ func (h *hunt) unreachable(now Instant, node string) {
 	h.shard.mu.Lock()
 	defer h.shard.mu.Unlock()
 	h.asking = ""
+	now = h.shard.at(now)
 	if p := h.prey(node); p != nil {
-		p.asked = true
+		p.asked, p.after = true, now.Lo+downFor
 	}
-	h.shard.advance(h.shard.at(now), h)
+	h.shard.advance(now, h)
 }
 
 func (h *hunt) prey(node string) *prey {

@@ -26,6 +26,10 @@ type Take struct {
 	// Waiting is the part of Want that requests wait for.
 	Waiting int64
 	Rate    float64 // the asking node's demand, requests a second
+	// Life is how long what is lent of a bucket is good, in microseconds.
+	Life int64
+
+	until int64 // the end of that, by the asking node's clock
 }
 
 // News tells that a node has spent more of a window.
@@ -49,4 +53,7 @@ type Give struct {
 	Spent   int64 // what it has spent in the window
 	// Pending says that the giver does not know yet whether it has a share.
 	Pending bool
+	// Next is how long it is until the giver has a token of a bucket again if it
+	// has none, 0 if it has no part; in microseconds.
+	Next int64
 }

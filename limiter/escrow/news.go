@@ -14,7 +14,7 @@ import (
 // spread has the other nodes hear of what was spent of a cell. The shard is
 // locked.
 func (s *shard) spread(now Instant, cl *cells.Cell, b ledger.Budget) {
-	if has(cl, dirty) {
+	if has(cl, dirty) || b.Period.IsBucket() {
 		return
 	}
 	set(cl, dirty)
@@ -75,7 +75,7 @@ func (s *shard) newsOf(b ledger.Budget) (News, bool) {
 func (c *Core) hear(now Instant, n *News) {
 	b := n.Budget
 	w, ok := foreign(b, n.Limit)
-	if !ok || n.More <= 0 {
+	if !ok || n.More <= 0 || b.Period.IsBucket() {
 		return
 	}
 	s := c.shardOf(b.Key)

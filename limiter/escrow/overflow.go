@@ -19,7 +19,7 @@ func overflowKey(b ledger.Budget) cells.Key {
 // overflow returns the shared cell in a budget's window, or nil if there is no
 // room even for that, or its window is another already.
 func (s *shard) overflow(now Instant, b ledger.Budget) *cells.Cell {
-	if b.Period.IsSliding() || b.Period.IsInFlight() {
+	if b.Period.IsSliding() || b.Period.IsInFlight() || b.Period.IsBucket() {
 		return nil // it would have to remember more than a number
 	}
 	cl := s.core.table.Insert(overflowKey(b), b.Period, s.over(now))

@@ -66,6 +66,8 @@ func (c *Core) give(now Instant, t *Take) Give {
 	defer s.mu.Unlock()
 	now = s.at(now)
 	switch {
+	case b.Period.IsBucket():
+		return s.lend(now, t)
 	case now.Lo >= w.Until:
 		return Give{}
 	case now.Hi < w.From:
@@ -90,6 +92,10 @@ func (c *Core) give(now Instant, t *Take) Give {
 // can be meant.
 func foreign(b ledger.Budget, l ledger.Limit) (window.Window, bool) {
 	w, ok := b.Window()
+	if b.Period.IsBucket() {
+		limit, burst := bucketBounds(b.Period, l.Max, l.Burst)
+		ok = ok && limit == l.Max && burst == l.Burst
+	}
 	return w, ok && !b.Period.IsLocal() && l.Version > 0 && l.Max > 0 && l.Max <= MaxTokens(b.Period)
 }
 

@@ -226,10 +226,21 @@ func resetAfter(now Instant, p window.Period, w window.Window) int64 {
 	return reset(now, w)
 }
 
+// resetAdmitted is resetAfter with the shard locked.
+func (s *shard) resetAdmitted(now Instant, b ledger.Budget, w window.Window) int64 {
+	if b.Period.IsBucket() {
+		return s.bucketReset(now, b, true)
+	}
+	return resetAfter(now, b.Period, w)
+}
+
 // resetRefused is when a request that is refused may be admitted.
 func (s *shard) resetRefused(now Instant, b ledger.Budget, w window.Window) int64 {
 	p := b.Period
-	if !p.IsSliding() {
+	switch {
+	case p.IsBucket():
+		return s.bucketReset(now, b, false)
+	case !p.IsSliding():
 		return resetAfter(now, p, w)
 	}
 	for n := p.Slices(); n >= 0; n-- {

@@ -11,6 +11,7 @@ type claim struct {
 	budget ledger.Budget
 	at     window.Window
 	cell   *cells.Cell // nil if there is no room for the key
+	until  int64       // of a bucket's token, see takeBucket
 }
 
 // claims are those of all rates of a limit, in their order.
@@ -42,7 +43,7 @@ func (c *Core) Take(mono int64, lim *Limit, key string, d *Decision) *Ticket {
 func (c *Core) takeOne(now Instant, lim *Limit, k ledger.Key, d *Decision) bool {
 	p := lim.Rates[0].Period
 	w := c.window(p, now.Lo)
-	if now.Hi >= w.Until || p.IsInFlight() {
+	if now.Hi >= w.Until || p.IsInFlight() || p.IsBucket() {
 		return false
 	}
 	b := ledger.Budget{Key: k, Period: p, Start: w.Start}
@@ -138,7 +139,7 @@ func (s *shard) takeAll(now Instant, lim *Limit, of *claims, d *Decision) int {
 			if s.takeOverflow(now, c.budget, lim.one(i)) {
 				continue
 			}
-		} else if left, ok := c.cell.Take(mark(c.budget)); ok {
+		} else if left, ok := s.takeClaim(now, c); ok {
 			d.Remaining[i] = remaining(c.cell, c.budget.Period, left, s.bonus(c.cell))
 			continue
 		}
@@ -151,7 +152,7 @@ func (s *shard) takeAll(now Instant, lim *Limit, of *claims, d *Decision) int {
 	d.Admitted = true
 	for i := range lim.Rates {
 		c := &of[i]
-		d.Reset[i] = resetAfter(now, c.budget.Period, c.at)
+		d.Reset[i] = s.resetAdmitted(now, c.budget, c.at)
 		s.core.admitted(now, c.budget, lim, i)
 		if c.cell != nil {
 			d.Degraded = d.Degraded || has(c.cell, degraded)
@@ -161,11 +162,23 @@ func (s *shard) takeAll(now Instant, lim *Limit, of *claims, d *Decision) int {
 	return -1
 }
 
+// takeClaim takes a token of a claim's cell.
+func (s *shard) takeClaim(now Instant, c *claim) (left int64, ok bool) {
+	if !c.budget.Period.IsBucket() {
+		return c.cell.Take(mark(c.budget))
+	}
+	left, c.until, ok = s.takeBucket(now, c.cell, c.budget)
+	return left, ok
+}
+
 // putBack returns a token that was taken, and not spent.
 func (s *shard) putBack(now Instant, c *claim) {
-	if c.cell == nil {
+	switch {
+	case c.cell == nil:
 		s.giveOverflow(now, c.budget)
-	} else {
+	case c.budget.Period.IsBucket():
+		s.untake(now, c.cell, c.budget, c.until)
+	default:
 		c.cell.Add(mark(c.budget), 1)
 	}
 }

@@ -51,7 +51,7 @@ func (s *shard) tick(now Instant) (probing bool) {
 			s.nextWindow(now, h)
 		case h.live > 0 || h.probing:
 			s.advance(now, h)
-		case h.denyUntil > 0 && h.refused > h.denyUntil-h.denial() && now.Lo >= h.denyUntil:
+		case h.denyUntil > 0 && !h.budget.Period.IsBucket() && h.refused > h.denyUntil-h.denial() && now.Lo >= h.denyUntil:
 			s.probe(now, h)
 		case h.held == 0 && h.asking == "" && h.pool != poolAsked && (now.Lo-h.used > idleHunt || now.Lo >= w.Until):
 			delete(s.hunts, placeOf(h.budget))

@@ -36,6 +36,8 @@ type need struct {
 	got    bool
 	hunt   *hunt         // nil for a key without a cell
 	budget ledger.Budget // that a token was taken from
+	until  int64         // of a bucket's token: how long it is good, 0 for an own one
+	era    uint32        // of the bucket
 }
 
 // wait makes a ticket for a request, or returns nil when too many are waiting.
@@ -111,14 +113,14 @@ func (s *shard) serveWaiters(now Instant, h *hunt) {
 			h.waiters = h.waiters[1:]
 			continue
 		}
-		if _, ok := h.cell.Take(mark(h.budget)); !ok {
+		n := h.need(tk)
+		if !s.reserve(now, h, n) {
 			return
 		}
 		h.waiters[0] = nil
 		h.waiters = h.waiters[1:]
 		h.live--
 		h.reserved++
-		n := h.need(tk)
 		n.got, n.budget = true, h.budget
 		if tk.missing--; tk.missing == 0 {
 			s.admit(now, tk)
@@ -132,7 +134,7 @@ func (s *shard) serveWaiters(now Instant, h *hunt) {
 func (s *shard) admit(now Instant, tk *Ticket) {
 	for i := range tk.needs {
 		n := &tk.needs[i]
-		if w, _ := n.budget.Window(); now.Hi < w.Until {
+		if w, _ := n.budget.Window(); now.Hi < w.Until && s.stillGood(now, n) {
 			continue
 		}
 		n.got = false
@@ -159,6 +161,7 @@ func (s *shard) admit(now Instant, tk *Ticket) {
 		s.core.admitted(now, n.budget, tk.lim, p)
 		if h := n.hunt; h != nil && h.budget.Start == n.budget.Start {
 			h.reserved--
+			s.spend(now, n)
 			s.spread(now, h.cell, h.budget)
 		}
 	}
@@ -198,7 +201,7 @@ func (s *shard) refuse(now Instant, tk *Ticket, short *need) {
 			h.live--
 		case h.budget.Start == n.budget.Start:
 			// The token first: one that is reserved is not spent.
-			h.cell.Add(mark(n.budget), 1)
+			s.unreserve(now, n)
 			h.reserved--
 			s.serveWaiters(now, h)
 		}
@@ -241,7 +244,7 @@ func (c *Core) Settle(mono int64, tk *Ticket, d *Decision) {
 		}
 		w, _ := b.Window()
 		if d.Admitted {
-			d.Reset[i] = resetAfter(now, b.Period, w)
+			d.Reset[i] = s.resetAdmitted(now, b, w)
 		} else {
 			d.Reset[i] = s.resetRefused(now, b, w)
 		}
@@ -278,7 +281,7 @@ func (s *shard) giveUp(now Instant, tk *Ticket) {
 		if n.got {
 			continue
 		}
-		if now.Lo-tk.since >= patience && (n.hunt.pool != poolAsked || s.core.view.Load().leaderless) {
+		if now.Lo-tk.since >= patience && !n.budget.Period.IsBucket() && (n.hunt.pool != poolAsked || s.core.view.Load().leaderless) {
 			n.hunt.denyUntil = now.Lo + n.hunt.denial()
 		}
 		s.refuse(now, tk, n)

@@ -29,21 +29,21 @@ func TestTight(t *testing.T) {
 		keys   int   // above 1: asked by Zipf's law
 		topUp  int64 // by an operator in every window
 	}{
-		{"1/s on one node", Rate{window.Second, 1}, 20, one, 3, 1, 0},
-		{"1/s alternating", Rate{window.Second, 1}, 20, alternating, 3, 1, 0},
-		{"5/min on one node", Rate{window.Minute, 5}, 2, one, 3, 1, 0},
-		{"5/min alternating", Rate{window.Minute, 5}, 2, alternating, 3, 1, 0},
-		{"5/min uniform over nine", Rate{window.Minute, 5}, 2, uniform, 9, 1, 0},
-		{"5/min, 20,000 keys", Rate{window.Minute, 5}, 3000, uniform, 3, 20_000, 0},
-		{"1000/s on one node", Rate{window.Second, 1000}, 3000, one, 3, 1, 0},
-		{"1000/s alternating", Rate{window.Second, 1000}, 3000, alternating, 3, 1, 0},
-		{"1000/s uniform", Rate{window.Second, 1000}, 3000, uniform, 5, 1, 0},
-		{"100000/s on one node", Rate{window.Second, 100_000}, 110_000, one, 3, 1, 0},
-		{"100000/s uniform", Rate{window.Second, 100_000}, 110_000, uniform, 3, 1, 0},
-		{"6000/min on one node", Rate{window.Minute, 6000}, 300, one, 3, 1, 0},
-		{"6000/min uniform", Rate{window.Minute, 6000}, 300, uniform, 3, 1, 0},
-		{"5/min and 3 by an operator", Rate{window.Minute, 5}, 2, alternating, 3, 1, 3},
-		{"6000/min and 2000 by an operator", Rate{window.Minute, 6000}, 300, one, 3, 1, 2000},
+		{"1/s on one node", Rate{Period: window.Second, Max: 1}, 20, one, 3, 1, 0},
+		{"1/s alternating", Rate{Period: window.Second, Max: 1}, 20, alternating, 3, 1, 0},
+		{"5/min on one node", Rate{Period: window.Minute, Max: 5}, 2, one, 3, 1, 0},
+		{"5/min alternating", Rate{Period: window.Minute, Max: 5}, 2, alternating, 3, 1, 0},
+		{"5/min uniform over nine", Rate{Period: window.Minute, Max: 5}, 2, uniform, 9, 1, 0},
+		{"5/min, 20,000 keys", Rate{Period: window.Minute, Max: 5}, 3000, uniform, 3, 20_000, 0},
+		{"1000/s on one node", Rate{Period: window.Second, Max: 1000}, 3000, one, 3, 1, 0},
+		{"1000/s alternating", Rate{Period: window.Second, Max: 1000}, 3000, alternating, 3, 1, 0},
+		{"1000/s uniform", Rate{Period: window.Second, Max: 1000}, 3000, uniform, 5, 1, 0},
+		{"100000/s on one node", Rate{Period: window.Second, Max: 100_000}, 110_000, one, 3, 1, 0},
+		{"100000/s uniform", Rate{Period: window.Second, Max: 100_000}, 110_000, uniform, 3, 1, 0},
+		{"6000/min on one node", Rate{Period: window.Minute, Max: 6000}, 300, one, 3, 1, 0},
+		{"6000/min uniform", Rate{Period: window.Minute, Max: 6000}, 300, uniform, 3, 1, 0},
+		{"5/min and 3 by an operator", Rate{Period: window.Minute, Max: 5}, 2, alternating, 3, 1, 3},
+		{"6000/min and 2000 by an operator", Rate{Period: window.Minute, Max: 6000}, 300, one, 3, 1, 2000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -152,7 +152,7 @@ func TestTightSliding(t *testing.T) {
 			t.Parallel()
 			p, _ := window.Sliding(c.seconds)
 			begin := time.Date(2026, 6, 15, 11, 59, 50, 0, time.UTC)
-			lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{p, c.max}}, Since: begin.UnixMicro() + 8*second}
+			lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{Period: p, Max: c.max}}, Since: begin.UnixMicro() + 8*second}
 			w := newWorld(7, begin, c.nodes, faults{}, []*Limit{lim})
 			w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
 			n, got := 0, 0

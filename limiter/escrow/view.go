@@ -68,7 +68,7 @@ func (c *Core) division(p window.Period, from int64, l ledger.Limit) (d ledger.D
 			// limit counts. The next ones have.
 			return d, len(d.Members) > 0 && from >= c.rules.since(v, l.Since), false
 		}
-		return d, true, false
+		return d, len(d.Members) > 0 || !p.IsBucket(), false
 	case !v.leaderless:
 		return d, false, false
 	case !l.Tolerant || ledger.NeedsLog(p):

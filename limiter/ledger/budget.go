@@ -113,7 +113,7 @@ func (l *Ledger) window(b *Budget) (*open, Refusal) {
 
 // wellFormed is false for what could not be meant.
 func (k *Ask) wellFormed() bool {
-	return !k.Budget.Period.IsLocal() && k.Limit.Version > 0 && amount(k.Limit.Max) && amount(k.Want) && amount(k.Waiting) &&
+	return !k.Budget.Period.IsLocal() && !k.Budget.Period.IsBucket() && k.Limit.Version > 0 && amount(k.Limit.Max) && amount(k.Want) && amount(k.Waiting) &&
 		amount(k.Return) && amount(k.Held) && k.Waiting <= k.Want
 }
 

@@ -12,6 +12,9 @@ type Roster struct {
 	Members []Member // by node
 }
 
+// From is when windows begin to be divided among the members.
+func (r *Roster) From() int64 { return ceil(r.Since)*Second + Delay }
+
 // Gap is a time without ticks that lasted longer than Delay: windows that began
 // in it were divided whole among the members of before, because those could not
 // learn anything else.
@@ -100,7 +103,7 @@ func (d Division) Births(p window.Period, limit int64) int64 {
 	switch {
 	case NeedsLog(p):
 		return 0
-	case p.IsSliding():
+	case p.IsSliding(), p.IsBucket():
 		return limit // also if there is nobody: what the pool grants is not known to the shares later
 	case n == 0:
 		return 0
@@ -118,7 +121,7 @@ func (d Division) Births(p window.Period, limit int64) int64 {
 // also when it is silent: gaps are not remembered for as long as such windows
 // may last.
 func NeedsLog(p window.Period) bool {
-	return p >= window.Periods && p.Seconds() > 60
+	return p >= window.Periods && p.Seconds() > 60 && !p.IsBucket()
 }
 
 // Share is m's part of Births: all parts add up to it. Who gets what cannot be

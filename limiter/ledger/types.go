@@ -34,6 +34,9 @@ type Limit struct {
 	// from 1. A window's newest decides.
 	Version uint64
 	Max     int64 // tokens a window, at most MaxTokens
+	// Burst is how many tokens a bucket has when it is full. The ledger knows of no
+	// buckets.
+	Burst int64
 	// Since is a time before which nobody is admitted, 0 if that is not known.
 	// The ledger has no use for it.
 	Since int64

@@ -11,10 +11,10 @@ import (
 // Period is a kind of window: which ones there are, and how long they last. It
 // is a code of 26 bits:
 //
-//	0-3   Second to Year, or fixed, sliding, or InFlight
+//	0-3   Second to Year, or fixed, sliding, bucket, or InFlight
 //	4     counted on each node by itself
 //	5     the length is in minutes, else in seconds
-//	6-25  the length, of fixed and sliding windows
+//	6-25  the length, of fixed and sliding windows and of buckets
 //
 // The windows of the calendar are in UTC, as Kong's rate-limiting counts them: a
 // minute starts at second 0, a month on its first day. Fixed windows of n
@@ -25,6 +25,9 @@ import (
 // slices, which are what At returns: a budget is kept if no slice and the Slices
 // before it together have more than it. So it is exact for every span of length
 // T, and a token comes back at most a slice later than T after it was spent.
+//
+// A bucket is one window without an end: a token comes back a while after it was
+// spent, and the length is of the time in which as many come back as the limit is.
 //
 // InFlight is one window without an end: a token comes back when who took it is
 // done.
@@ -49,6 +52,7 @@ const InFlight Period = 9
 const (
 	fixed   = 6
 	sliding = 7
+	bucket  = 8
 
 	kindMask   = 1<<4 - 1
 	local      = 1 << 4
@@ -65,7 +69,7 @@ const (
 // so that no sum of a decoded time and a window length overflows.
 const MaxUnix = int64(1) << 35
 
-// MaxSeconds is the longest fixed or sliding window, in seconds: two years, which
+// MaxSeconds is the longest fixed or sliding window, and bucket's time, in seconds: two years, which
 // above twelve days must be whole minutes.
 const MaxSeconds = int64(most) * 60
 
@@ -93,6 +97,10 @@ func Fixed(seconds int64) (Period, bool) {
 // there is none.
 func Sliding(seconds int64) (Period, bool) { return lasting(sliding, seconds) }
 
+// Bucket returns the period of token buckets that so many seconds refill by their
+// limit, false if there is none.
+func Bucket(seconds int64) (Period, bool) { return lasting(bucket, seconds) }
+
 func lasting(kind Period, seconds int64) (Period, bool) {
 	switch {
 	case seconds <= 0:
@@ -114,6 +122,9 @@ func (p Period) IsLocal() bool { return p&local != 0 }
 // IsSliding says whether At returns slices.
 func (p Period) IsSliding() bool { return p&kindMask == sliding }
 
+// IsBucket says whether tokens come back one after the other.
+func (p Period) IsBucket() bool { return p&kindMask == bucket }
+
 // IsInFlight says whether the period is InFlight, of the cluster or of a node.
 func (p Period) IsInFlight() bool { return p&kindMask == InFlight }
 
@@ -125,7 +136,7 @@ func (p Period) Valid() bool {
 		return false
 	case kind < Periods || kind == InFlight:
 		return p&^local == kind
-	case kind > sliding:
+	case kind > bucket:
 		return false
 	}
 	seconds := length
@@ -140,7 +151,7 @@ func (p Period) Valid() bool {
 }
 
 // Seconds is how long a window lasts, of a month or a year at least, of slices
-// all of the sliding window, and of InFlight as long as there is a calendar.
+// all of the sliding window, of a bucket the time that its limit is for, and of InFlight as long as there is a calendar.
 func (p Period) Seconds() int64 {
 	switch p & kindMask {
 	case Second:
@@ -207,8 +218,11 @@ func (p Period) String() string {
 	default:
 		text = (time.Duration(p.Seconds()) * time.Second).String()
 	}
-	if p.IsSliding() {
+	switch {
+	case p.IsSliding():
 		text += " sliding"
+	case p.IsBucket():
+		text += " bucket"
 	}
 	if p.IsLocal() {
 		text += " on each node"
@@ -294,7 +308,7 @@ func (p Period) At(us int64) Window {
 		return between(date(y, time.January), date(y+1, time.January))
 	case sliding:
 		return p.slices(us / p.slice())
-	case InFlight:
+	case bucket, InFlight:
 		return Window{Start: 1, Until: MaxUnix * micro}
 	}
 	return aligned(unix, p.Seconds())

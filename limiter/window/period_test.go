@@ -40,7 +40,9 @@ func TestWindow(t *testing.T) {
 func anyPeriod(t *rapid.T) Period {
 	p, ok := Period(rapid.IntRange(0, Periods-1).Draw(t, "period")), true
 	seconds := rapid.OneOf(rapid.Int64Range(1, 5000), rapid.Int64Range(1, 1<<20-1), rapid.Map(rapid.Int64Range(1, MaxSeconds/60), func(n int64) int64 { return 60 * n })).Draw(t, "seconds")
-	switch rapid.IntRange(0, 3).Draw(t, "kind") {
+	switch rapid.IntRange(0, 4).Draw(t, "kind") {
+	case 4:
+		p, ok = Bucket(seconds)
 	case 3:
 		p = InFlight
 	case 1:
@@ -73,7 +75,7 @@ func TestWindowsTile(t *testing.T) {
 		if last := p.At(w.Until - 1); last != w {
 			t.Fatalf("the last microsecond is in %v, not in %v", last, w)
 		}
-		if next := p.At(w.Until); !p.IsInFlight() && next.From != w.Until {
+		if next := p.At(w.Until); !p.IsInFlight() && !p.IsBucket() && next.From != w.Until {
 			t.Fatalf("the next window is %v, after %v", next, w)
 		}
 	})
@@ -120,7 +122,8 @@ func TestValid(t *testing.T) {
 
 func TestPeriodString(t *testing.T) {
 	sliding, _ := Sliding(45)
-	if Month.String() != "month" || Period(10).String() != "invalid" || sliding.Local().String() != "45s sliding on each node" {
-		t.Errorf("%s, %s, %s", Month, Period(10), sliding.Local())
+	bucket, _ := Bucket(90)
+	if Month.String() != "month" || Period(10).String() != "invalid" || sliding.Local().String() != "45s sliding on each node" || bucket.String() != "1m30s bucket" {
+		t.Errorf("%s, %s, %s, %s", Month, Period(10), sliding.Local(), bucket)
 	}
 }
