@@ -47,7 +47,7 @@ func newScenario(seed uint64, m mutants) *scenario {
 			p := drawPeriod(r)
 			same := func(x Rate) bool { return x.Period == p }
 			if !slices.ContainsFunc(l.Rates, same) {
-				l.Rates = append(l.Rates, Rate{Period: p, Max: draw(r.IntN(5), r.Int64N)})
+				l.Rates = append(l.Rates, drawRate(p, r))
 			}
 		}
 		s.limits = append(s.limits, l)
@@ -95,6 +95,9 @@ func drawPeriod(r *rand.Rand) window.Period {
 	if r.IntN(8) == 0 {
 		p = window.InFlight
 	}
+	if r.IntN(5) == 0 {
+		p, _ = window.Bucket([]int64{1, 1, 2, 10, 60, 600}[r.IntN(6)])
+	}
 	if r.IntN(10) == 0 {
 		p = p.Local()
 	}
@@ -107,6 +110,14 @@ func (s *scenario) bear() {
 	for _, l := range s.limits {
 		l.Since = s.w.ledger.Settled()
 	}
+}
+
+func drawRate(p window.Period, r *rand.Rand) Rate {
+	x := Rate{Period: p, Max: draw(r.IntN(5), r.Int64N)}
+	if p.IsBucket() && r.IntN(4) > 0 {
+		x.Burst = draw(r.IntN(5), r.Int64N)
+	}
+	return x
 }
 
 // draw gives a limit of some kind.
@@ -199,7 +210,7 @@ func (s *scenario) change(i int) {
 	w := s.w
 	l := &Limit{ID: s.limits[i].ID, Version: s.limits[i].Version + 1, Since: s.limits[i].Since}
 	for _, r := range s.limits[i].Rates {
-		l.Rates = append(l.Rates, Rate{Period: r.Period, Max: draw(w.rnd.IntN(5), w.rnd.Int64N)})
+		l.Rates = append(l.Rates, drawRate(r.Period, w.rnd))
 	}
 	s.limits[i] = l
 	for _, n := range w.nodes {

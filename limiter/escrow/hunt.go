@@ -87,6 +87,7 @@ type prey struct {
 	asked bool  // in this round, and there was nothing
 	after int64 // not to be asked before
 	tries int
+	ready int64 // of a bucket: when it may have a token
 }
 
 // hunt returns the hunt of a cell, a new one if there is none.

@@ -18,9 +18,12 @@ const (
 	// time in which the bucket is filled, so that most of it goes on refilling.
 	shortestLife = millisecond
 	maxLife      = 100 * millisecond
-	// quickLife is how long one for requests that wait is good, besides three
-	// round trips.
+	// quickLife is how long one for requests that wait is good, besides two round
+	// trips.
 	quickLife = 2 * millisecond
+	// fewTokens is of how large a part nothing is borrowed but for requests that
+	// wait: a part of one token does not refill while that is lent.
+	fewTokens = 4
 	// lenderAgain is at most how long a lender is left alone that had nothing.
 	lenderAgain = 200 * millisecond
 )
@@ -141,7 +144,7 @@ func (s *shard) askLender(now Instant, h *hunt, k *bucket) {
 		return
 	}
 	s.lenders(now, h, k)
-	best, next, unknown := -1, int64(math.MaxInt64), false
+	best, next, unknown, soon := -1, int64(math.MaxInt64), false, int64(0)
 	for i := range h.peers {
 		p := &h.peers[i]
 		switch {
@@ -150,6 +153,9 @@ func (s *shard) askLender(now Instant, h *hunt, k *bucket) {
 		case now.Lo < p.after:
 			next = min(next, p.after)
 			unknown = unknown || p.tries > 0
+			if p.ready <= now.Hi {
+				soon++
+			}
 		case best < 0 || p.after < h.peers[best].after || p.after == h.peers[best].after && p.left > h.peers[best].left:
 			best = i
 		}
@@ -163,13 +169,15 @@ func (s *shard) askLender(now Instant, h *hunt, k *bucket) {
 	case unknown:
 		return // tick goes on
 	}
-	pause := min(roundPause, k.filled(h.budget.Period)/16)
-	h.denyUntil = max(min(next, now.Lo+lenderAgain), now.Lo+pause)
-	s.refuseBut(now, h, k.tokens(k.full, ticks(now.Hi), ticks(now.Hi), h.own))
+	h.denyUntil = max(min(next, now.Lo+lenderAgain), now.Lo+k.pause(h.budget.Period))
+	s.refuseBut(now, h, soon+k.tokens(k.full, ticks(now.Hi), ticks(now.Hi), h.own))
 }
 
+// pause is how long a node that has lent all it had is not asked again.
+func (k *bucket) pause(p window.Period) int64 { return min(roundPause, k.filled(p)/16) }
+
 // refuseBut refuses all who wait but the first n: their tokens may be there
-// already, as far as this node's clock can tell.
+// already, as far as clocks can tell.
 func (s *shard) refuseBut(now Instant, h *hunt, n int64) {
 	waiters := h.waiters
 	h.waiters = nil
@@ -216,8 +224,10 @@ func (h *hunt) deniedBucket(now Instant) bool {
 func (h *hunt) borrow(now Instant, mono int64, l *link, t *Take) {
 	k := loadBucket(h.cell, h.budget.Period)
 	longest := k.longestLife(h.budget.Period)
-	t.Life, t.Want = min(longest, quickLife+3*l.trip), t.Waiting
-	if early := int64(h.rate*float64(longest)/2/float64(second)) - h.borrowedLeft(now); early > 0 {
+	quick := min(longest, quickLife+2*l.trip)
+	t.Life, t.Want = quick, t.Waiting
+	p := h.prey(h.asking)
+	if early := int64(h.rate*float64(longest-quick)/2/float64(second)) - h.borrowedLeft(now); early > 0 && p != nil && p.left >= fewTokens {
 		t.Life = longest
 		t.Want += min(early, k.burst)
 	}
@@ -226,8 +236,8 @@ func (h *hunt) borrow(now Instant, mono int64, l *link, t *Take) {
 		return
 	}
 	t.Want, l.trip = 0, l.trip/2 // perhaps it is less the next time
-	if p := h.prey(h.asking); p != nil {
-		p.after = now.Lo + lenderAgain
+	if p != nil {
+		p.after, p.ready = now.Lo+lenderAgain, never
 	}
 }
 
@@ -246,11 +256,13 @@ func (s *shard) borrowed(now Instant, h *hunt, node string, t *Take, g *Give) {
 		p.after = now.Lo + pendingAgain
 		return
 	case g.Left > 0:
-		p.after = now.Lo
+		p.after, p.ready = now.Lo, 0
 	case g.Next <= 0:
-		p.after = now.Lo + lenderAgain
+		p.after, p.ready = now.Lo+lenderAgain, never
 	default:
-		p.after = now.Lo + min(g.Next, lenderAgain)
+		k := loadBucket(h.cell, h.budget.Period)
+		p.ready = now.Lo + g.Next
+		p.after = max(min(p.ready, now.Lo+lenderAgain), now.Lo+k.pause(h.budget.Period))
 	}
 	p.tries = 0
 }

@@ -18,6 +18,7 @@ type oracle struct {
 	err      error
 	by       map[who]int64
 	flights  []flight
+	buckets  map[ledger.Budget]*bucketLog
 	lost     map[ledger.Member]int64 // when they were fenced
 	added    map[ledger.Budget]int64 // by operators
 }
@@ -37,7 +38,7 @@ type usage struct {
 func newOracle(w *world) *oracle {
 	return &oracle{
 		w: w, labels: map[ledger.Budget]int64{}, times: map[ledger.Budget]int64{},
-		versions: map[string][]*usage{}, limitOf: map[ledger.Key]string{}, by: map[who]int64{}, lost: map[ledger.Member]int64{}, added: map[ledger.Budget]int64{},
+		versions: map[string][]*usage{}, limitOf: map[ledger.Key]string{}, by: map[who]int64{}, lost: map[ledger.Member]int64{}, added: map[ledger.Budget]int64{}, buckets: map[ledger.Budget]*bucketLog{},
 	}
 }
 
@@ -99,13 +100,19 @@ func (o *oracle) topped(all []ledger.ToppedUp) {
 
 // admitted counts one spent token: by its label, and by the time.
 func (o *oracle) admitted(n *simNode, b ledger.Budget) {
-	most := o.allowed(b)
+	most, limit := o.allowed(b), o.limitOf[b.Key]
 	if b.Period.IsLocal() {
 		b.Key.Hi += uint64(n.number<<32 + n.tables) // each node's own, as long as it has its cells
 	}
 	o.by[who{b, n.id}]++
-	if b.Period.IsInFlight() {
+	switch {
+	case b.Period.IsInFlight():
 		o.began(n, b, most)
+		return
+	case b.Period.IsBucket():
+		if o.w.f.liar == 0 {
+			o.spend(n, b, limit)
+		}
 		return
 	}
 	o.labels[b]++

@@ -1,0 +1,101 @@
+package escrow
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sluicegate/sluice/limiter/window"
+)
+
+// TestTightBucket: with more demand than there is, all that comes back is spent,
+// wherever it is asked for.
+func TestTightBucket(t *testing.T) {
+	one := func(w *world, _ int) *simNode { return w.nodes[0] }
+	alternating := func(w *world, i int) *simNode { return w.nodes[i%len(w.nodes)] }
+	uniform := func(w *world, _ int) *simNode { return w.nodes[w.rnd.IntN(len(w.nodes))] }
+	for _, c := range []struct {
+		max, burst, seconds int64
+		demand              float64
+		at                  func(*world, int) *simNode
+		nodes               int
+		least               float64
+	}{
+		{1, 1, 1, 200, one, 3, 0.97},
+		{1, 1, 1, 200, alternating, 3, 0.97},
+		{5, 1, 1, 1000, one, 3, 0.97},
+		{5, 5, 10, 50, one, 3, 0.97},
+		{5, 5, 10, 50, uniform, 9, 0.97},
+		{10, 2, 1, 300, one, 3, 0.97},
+		{100, 20, 1, 300, one, 3, 0.97},
+		{1000, 200, 1, 3000, one, 3, 0.97},
+		{1000, 1000, 1, 3000, one, 3, 0.97},
+		{1000, 1000, 1, 3000, uniform, 5, 0.97},
+		{1000, 1000, 1, 3000, alternating, 3, 0.97},
+		{6000, 6000, 60, 300, one, 3, 0.97},
+		{100_000, 100_000, 1, 110_000, one, 3, 0.97},
+		{100_000, 20_000, 1, 110_000, uniform, 3, 0.97},
+		{1000, 50, 1, 3000, one, 3, 0.9},
+		{1000, 10, 1, 3000, one, 3, 0.5},
+		{1000, 1, 1, 3000, one, 3, 0},
+	} {
+		t.Run(fmt.Sprintf("%d of %d in %ds over %d", c.burst, c.max, c.seconds, c.nodes), func(t *testing.T) {
+			t.Parallel()
+			p, _ := window.Bucket(c.seconds)
+			begin := time.Date(2026, 6, 15, 11, 59, 50, 0, time.UTC)
+			lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{Period: p, Max: c.max, Burst: c.burst}}, Since: begin.UnixMicro() + 8*second}
+			w := newWorld(7, begin, c.nodes, faults{}, []*Limit{lim})
+			w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
+			n, got, burst := 0, 0, 0
+			var next func()
+			next = func() {
+				n++
+				c.at(w, n).take(lim, "key", func(d Decision) {
+					if d.Admitted {
+						got++
+					}
+				})
+				w.after(int64(w.rnd.ExpFloat64()*float64(second)/c.demand), next)
+			}
+			w.after(8*second, func() {
+				for range min(c.burst, 1000) {
+					c.at(w, int(n)).take(lim, "key", func(d Decision) {
+						if n++; d.Admitted {
+							burst++
+						}
+					})
+				}
+			})
+			w.after(8*second+100*millisecond, next)
+			length := max(20*second, 10*c.seconds*second/max(1, c.max))
+			if c.demand > 50_000 {
+				length = 3 * second
+			}
+			if err := w.run(9 * second); err != nil {
+				t.Fatal(err)
+			}
+			got, w.waits = 0, nil
+			if err := w.run(length); err != nil {
+				t.Fatal(err)
+			}
+			requests := uint64(0)
+			for _, node := range w.nodes {
+				requests += node.core.seq
+			}
+			slices.Sort(w.waits)
+			wait := func(q float64) time.Duration {
+				return time.Duration(w.waits[int(math.Ceil(q*float64(len(w.waits)-1)))]) * time.Microsecond
+			}
+			all := float64(c.max) * float64(length) / float64(c.seconds*second)
+			if float64(got) < all*c.least-1 {
+				t.Errorf("%d admitted of %.0f, asked for %d times", got, all, n)
+			}
+			if burst < int(min(c.burst, 1000)) {
+				t.Errorf("%d admitted of a burst of %d", burst, c.burst)
+			}
+			t.Logf("%.1f %%; waited p50 %v p99 %v p99.9 %v; %d requests between nodes for %d of %d", 100*float64(got)/all, wait(0.5), wait(0.99), wait(0.999), requests, got, n)
+		})
+	}
+}
