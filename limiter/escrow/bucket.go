@@ -60,6 +60,9 @@ func (s *shard) bucketCell(now Instant, cl *cells.Cell, b ledger.Budget, l ledge
 		cl.Max.Store(pair(l.Max, l.Burst))
 	}
 	s.settle(now, cl, b, l)
+	if h := s.hunts[placeOf(b)]; h != nil && h.live > 0 && tokens(cl) > 0 {
+		s.serveWaiters(now, h) // they came first
+	}
 	return cl
 }
 
@@ -109,14 +112,10 @@ func (s *shard) reshare(now Instant, k *bucket, b ledger.Budget, l ledger.Limit)
 			return false
 		}
 		share := s.bucketShare(v, r.Members, b, k.burst)
-		switch {
-		case i == 0 && k.settled == 0: // nobody knows who used it before
+		if i == 0 || k.size == 0 { // before the first one others may have had shares
 			k.flow = flowOf(b.Period, k.limit, k.burst, share)
 			k.full = s.core.rules.joined(ticks(from), k.fill())
-		case i == 0: // there may have been others in between
-			k.flow = flowOf(b.Period, k.limit, k.burst, share)
-			k.full = max(k.full, ticks(from)+k.fill())
-		default:
+		} else {
 			k.resize(b.Period, k.limit, k.burst, share, ticks(from))
 		}
 		k.settled = from / second

@@ -297,11 +297,49 @@ func cutOff(m mutants) error {
 	return w.run(15 * second)
 }
 
+// lending has nodes be asked a lot of a bucket now and then, one after the other,
+// so that much is lent, and one be away without its cells until another roster is
+// in force.
+func lending(seed uint64, m mutants) error {
+	p, _ := window.Bucket(1)
+	lim := &Limit{ID: "bucket", Version: 1, Rates: []Rate{{Period: p, Max: 300}}}
+	w := newWorld(seed, startOf(seed), 3, faults{}, []*Limit{lim})
+	w.mutants = m
+	w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
+	for _, n := range w.nodes {
+		n.start(false) // with the mutation
+	}
+	var ask func()
+	ask = func() {
+		n := w.nodes[w.rnd.IntN(len(w.nodes))]
+		for i := range w.rnd.Int64N(400) {
+			w.after(i*200, func() { n.take(lim, "key", func(Decision) {}) })
+		}
+		pause := w.rnd.Int64N(200 * millisecond)
+		if w.rnd.IntN(10) == 0 {
+			pause = 1200 * millisecond // and all is full
+		}
+		w.after(pause, ask)
+	}
+	w.after(8500*millisecond, ask) // those who are there are full
+	w.after(second, func() { w.nodes[2].up = false })
+	w.after(7*second, func() {
+		w.nodes[2].start(false)
+		w.nodes[2].catchUp()
+	})
+	return w.run(16 * second)
+}
+
 // TestMutants breaks the rules one by one: the oracle must notice.
 func TestMutants(t *testing.T) {
 	simulated(t)
 	if err := cutOff(mutants{}); err != nil {
 		t.Fatal(err)
+	}
+	for seed := range uint64(3) {
+		if err := lending(seed, mutants{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name, m := range map[string]mutants{
 		"a process without its cells uses the birthright again": {sameIncarnation: true, trouble: crash},
@@ -316,6 +354,15 @@ func TestMutants(t *testing.T) {
 		}},
 		"who may have been fenced admits what is in flight": {rules: func(r *rules) {
 			r.current = func(int64, Instant) bool { return true }
+		}},
+		"a node that has joined begins with a full bucket": {rules: func(r *rules) {
+			r.joined = func(since, _ int64) int64 { return since }
+		}},
+		"what is lent of a bucket comes back at once": {rules: func(r *rules) {
+			r.life = func(int64) int64 { return 0 }
+		}},
+		"what was borrowed of a bucket is good for ever": {rules: func(r *rules) {
+			r.borrowed = func(int64, int64) bool { return true }
 		}},
 		"some take a limit for younger than it is": {rules: func(r *rules) {
 			r.since = func(v *view, since int64) int64 {
@@ -335,6 +382,9 @@ func TestMutants(t *testing.T) {
 			err := error(nil)
 			if m.rules != nil {
 				err = cutOff(m)
+				for seed := uint64(0); err == nil && seed < 3; seed++ {
+					err = lending(seed, m)
+				}
 			}
 			seed, first := m.likely, m.likely
 			for ; err == nil && seed < first+200; seed++ {
