@@ -84,6 +84,9 @@ func (s *shard) settle(now Instant, cl *cells.Cell, b ledger.Budget, l ledger.Li
 	}
 	if k != was {
 		k.store(cl)
+		if was.settled == 0 && k.burst > smallBudget {
+			cl.Low.Store(clampLow(k.size / 2)) // then the demand is looked at
+		}
 		s.resettled(b, l)
 	}
 	flag(cl, minted, known)

@@ -309,25 +309,52 @@ func lending(seed uint64, m mutants) error {
 	for _, n := range w.nodes {
 		n.start(false) // with the mutation
 	}
-	var ask func()
-	ask = func() {
-		n := w.nodes[w.rnd.IntN(len(w.nodes))]
-		for i := range w.rnd.Int64N(400) {
-			w.after(i*200, func() { n.take(lim, "key", func(Decision) {}) })
+	ask := func(n *simNode, times, apart int64) {
+		for i := range times {
+			w.after(i*apart, func() { n.take(lim, "key", func(Decision) {}) })
 		}
-		pause := w.rnd.Int64N(200 * millisecond)
-		if w.rnd.IntN(10) == 0 {
-			pause = 1200 * millisecond // and all is full
-		}
-		w.after(pause, ask)
 	}
-	w.after(8500*millisecond, ask) // those who are there are full
+	var round func()
+	round = func() {
+		times := 100 + w.rnd.Int64N(60) // what has been borrowed then may be left
+		ask(w.nodes[w.rnd.IntN(3)], times, millisecond)
+		later := w.rnd.Int64N(95 * millisecond)
+		if w.rnd.IntN(2) == 0 {
+			later += 800 * millisecond
+		}
+		w.after(times*millisecond+later, func() {
+			for _, n := range w.nodes {
+				ask(n, 400, 500)
+			}
+		})
+		w.after(2500*millisecond, round) // all is full again
+	}
+	w.after(8500*millisecond, func() { // those who are there are full
+		for _, n := range w.nodes {
+			ask(n, 2000, 2500)
+		}
+	})
+	w.after(15*second, round)
 	w.after(second, func() { w.nodes[2].up = false })
 	w.after(7*second, func() {
 		w.nodes[2].start(false)
 		w.nodes[2].catchUp()
 	})
-	return w.run(16 * second)
+	return w.run(40 * second)
+}
+
+// slowly has nodes without a part of a bucket borrow over a slow network.
+func slowly(seed uint64, m mutants) error {
+	p, _ := window.Bucket(1)
+	lim := &Limit{ID: "bucket", Version: 1, Rates: []Rate{{Period: p, Max: 2, Burst: 1}}}
+	w := newWorld(seed, startOf(seed), 3, faults{slow: 0.3, slowest: 80 * millisecond}, []*Limit{lim})
+	w.mutants = m
+	w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
+	for _, n := range w.nodes {
+		n.start(false) // with the mutation
+		w.every(10*millisecond, func() { n.take(lim, "key", func(Decision) {}) })
+	}
+	return w.run(40 * second)
 }
 
 // TestMutants breaks the rules one by one: the oracle must notice.
@@ -338,6 +365,9 @@ func TestMutants(t *testing.T) {
 	}
 	for seed := range uint64(3) {
 		if err := lending(seed, mutants{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := slowly(seed, mutants{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -382,8 +412,10 @@ func TestMutants(t *testing.T) {
 			err := error(nil)
 			if m.rules != nil {
 				err = cutOff(m)
-				for seed := uint64(0); err == nil && seed < 3; seed++ {
-					err = lending(seed, m)
+				for seed := uint64(0); err == nil && seed < 5; seed++ {
+					if err = lending(seed, m); err == nil {
+						err = slowly(seed, m)
+					}
 				}
 			}
 			seed, first := m.likely, m.likely
