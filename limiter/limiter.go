@@ -58,6 +58,10 @@ const (
 func Fixed(seconds int64) (Period, bool)   { return window.Fixed(seconds) }
 func Sliding(seconds int64) (Period, bool) { return window.Sliding(seconds) }
 
+// Bucket returns the period of token buckets (Rate.Burst) of which so many seconds
+// bring Rate.Max tokens back, false if there is none.
+func Bucket(seconds int64) (Period, bool) { return window.Bucket(seconds) }
+
 // MaxTokens is the largest budget of a period's windows.
 func MaxTokens(p Period) int64 { return escrow.MaxTokens(p) }
 

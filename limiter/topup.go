@@ -94,7 +94,7 @@ func (l *Limiter) raise(ctx context.Context, id ledger.OperationID, b ledger.Bud
 	if err != nil {
 		return nil, 0, err
 	}
-	if p := b.Period; p.IsSliding() || p.IsLocal() || p.IsInFlight() {
+	if p := b.Period; p.IsSliding() || p.IsLocal() || p.IsInFlight() || p.IsBucket() {
 		return nil, 0, ErrUnchangeable
 	}
 	before, limit, err := l.look(ctx, core, b, seen)

@@ -27,6 +27,9 @@ func (g *gateway) openAudit(log *zap.Logger) (func(limiter.Admission), error) {
 	// Closed after the limiter, which starts later.
 	g.onClose(func(context.Context) error { return w.Close() })
 	return func(a limiter.Admission) {
+		if a.Budget.Period.IsBucket() {
+			return // the record has no unit for it: it is no window
+		}
 		r := auditRecord(&a)
 		w.Append(&r)
 	}, nil

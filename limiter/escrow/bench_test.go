@@ -81,6 +81,21 @@ func BenchmarkTake(b *testing.B) {
 			}
 		}
 	})
+	for name, max := range map[string]int64{"bucket": maxSliding, "empty bucket": 1} {
+		b.Run(name, func(b *testing.B) {
+			c, mono := lone(1 << 10)
+			p, _ := window.Bucket(1)
+			lim := perPeriod(p, max)
+			var d Decision
+			b.ReportAllocs()
+			for b.Loop() {
+				d = Decision{}
+				if tk := c.Take(mono, lim, key, &d); tk != nil {
+					c.Settle(mono, tk, &d)
+				}
+			}
+		})
+	}
 	b.Run("2^20 keys by Zipf's law", func(b *testing.B) { manyKeys(b, true) })
 	b.Run("2^20 keys", func(b *testing.B) { manyKeys(b, false) })
 }
@@ -129,7 +144,11 @@ func manyKeys(b *testing.B, skewed bool) {
 // up, allocates nothing.
 func TestTakeAllocates(t *testing.T) {
 	c, mono := lone(1 << 10)
-	for name, lim := range map[string]*Limit{"tokens": perPeriod(window.Second, 1<<30), "used up": perPeriod(window.Minute, 2)} {
+	p, _ := window.Bucket(1)
+	for name, lim := range map[string]*Limit{
+		"tokens": perPeriod(window.Second, 1<<30), "used up": perPeriod(window.Minute, 2),
+		"bucket": perPeriod(p, 1<<30), "empty bucket": perPeriod(p, 2),
+	} {
 		var d Decision
 		for range 8 {
 			if tk := c.Take(mono, lim, name, &d); tk != nil {

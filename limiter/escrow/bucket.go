@@ -325,9 +325,23 @@ func (s *shard) bucketOver(now Instant, cl *cells.Cell) bool {
 	if s.hunts[placeOf(b)] != nil {
 		return false
 	}
-	v := cl.Max.Load()
-	known := s.settle(now, cl, b, ledger.Limit{Version: uint64(cl.Version.Load()), Max: low(v), Burst: high(v)})
+	known := s.settle(now, cl, b, configured(cl))
 	return known && cl.Credited.Load() <= ticks(now.Lo)
+}
+
+// configured is the limit that a bucket's cell has seen last.
+func configured(cl *cells.Cell) ledger.Limit {
+	v := cl.Max.Load()
+	return ledger.Limit{Version: uint64(cl.Version.Load()), Max: low(v), Burst: high(v)}
+}
+
+// bucketHolding is what there is of a bucket here: what has been spent of it is
+// not remembered.
+func (s *shard) bucketHolding(now Instant, cl *cells.Cell, b ledger.Budget) Holding {
+	s.settle(now, cl, b, configured(cl))
+	h := s.describe(cl, b)
+	h.Limit, h.Credited = configured(cl), tokens(cl)
+	return h
 }
 
 // bucketReset is when a bucket is full, in seconds, or if the request was refused

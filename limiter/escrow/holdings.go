@@ -174,6 +174,9 @@ func (s *shard) holding(now Instant, b ledger.Budget) (Holding, bool) {
 	if w, _ := b.Window(); now.Lo >= w.Until {
 		return Holding{}, false
 	}
+	if b.Period.IsBucket() {
+		return s.bucketHolding(now, cl, b), true
+	}
 	h := s.describe(cl, b)
 	h.Credited, h.Spent = credited(cl, b.Period), s.spent(b, cl)
 	return h, true

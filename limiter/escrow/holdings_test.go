@@ -64,7 +64,7 @@ func TestKeyTags(t *testing.T) {
 func TestHoldings(t *testing.T) {
 	c, mono := lone(1 << 12)
 	a := perPeriod(window.Minute, 20)
-	b := &Limit{ID: "b", Version: 3, Rates: []Rate{{window.Minute, 7}, {window.Hour, 100}}}
+	b := &Limit{ID: "b", Version: 3, Rates: []Rate{{Period: window.Minute, Max: 7}, {Period: window.Hour, Max: 100}}}
 	b.Prepare()
 	for i := range 300 {
 		spend(c, mono, a, fmt.Sprint(i), 2)
@@ -117,7 +117,7 @@ func TestHoldings(t *testing.T) {
 func TestSlidingHoldings(t *testing.T) {
 	c, mono := lone(1 << 12)
 	p, _ := window.Sliding(60)
-	lim := &Limit{ID: "s", Version: 1, Rates: []Rate{{p, 10}}}
+	lim := &Limit{ID: "s", Version: 1, Rates: []Rate{{Period: p, Max: 10}}}
 	lim.Prepare()
 	stamp := c.Stamp()
 	holding := func() Holding {

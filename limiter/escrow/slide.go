@@ -82,11 +82,14 @@ func addCredited(cl *cells.Cell, p window.Period, n, own int64) {
 
 // limitOf is the budget of the cell's window.
 func limitOf(cl *cells.Cell, p window.Period) int64 {
-	if v := cl.Max.Load(); !p.IsSliding() {
-		return v
-	} else {
+	v := cl.Max.Load()
+	switch {
+	case p.IsSliding():
 		return low(v)
+	case p.IsBucket():
+		return high(v)
 	}
+	return v
 }
 
 // before is what all nodes have spent in the Slices before a slice.

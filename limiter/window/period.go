@@ -234,11 +234,12 @@ func (p Period) String() string {
 const (
 	localCode    = "local."
 	slidingCode  = "sliding."
+	bucketCode   = "bucket."
 	inFlightCode = "inflight"
 )
 
 // Code names the period in one word for URLs: "minute", "90s", "sliding.60s",
-// "inflight", "local.minute".
+// "bucket.60s", "inflight", "local.minute".
 func (p Period) Code() string {
 	text := ""
 	if p.IsLocal() {
@@ -251,6 +252,8 @@ func (p Period) Code() string {
 		return text + inFlightCode
 	case kind == sliding:
 		text += slidingCode
+	case kind == bucket:
+		text += bucketCode
 	}
 	return text + strconv.FormatInt(p.Seconds(), 10) + "s"
 }
@@ -265,12 +268,18 @@ func ParseCode(code string) (Period, bool) {
 		p, ok = InFlight, true
 	default:
 		length, slides := strings.CutPrefix(strings.TrimSuffix(rest, "s"), slidingCode)
+		length, fills := strings.CutPrefix(length, bucketCode)
 		seconds, err := strconv.ParseInt(length, 10, 64)
 		if err != nil {
 			return 0, false
 		}
-		if p, ok = Fixed(seconds); slides {
+		switch p, ok = Fixed(seconds); {
+		case slides && fills:
+			return 0, false
+		case slides:
 			p, ok = Sliding(seconds)
+		case fills:
+			p, ok = Bucket(seconds)
 		}
 	}
 	if onNode {
