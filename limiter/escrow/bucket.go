@@ -53,6 +53,10 @@ func (k *bucket) resize(p window.Period, limit, burst, size, at int64) {
 	k.flow, k.limit, k.burst = next, limit, burst
 }
 
+// newCluster is for how long after it the first roster is known to be that: for
+// longer than that nothing is forgotten of rosters.
+const newCluster = 100 * second
+
 // bucketCell returns a bucket's cell, up to date.
 func (s *shard) bucketCell(now Instant, cl *cells.Cell, b ledger.Budget, l ledger.Limit) *cells.Cell {
 	if cl.Start.Load() != mark(b) {
@@ -131,7 +135,11 @@ func (s *shard) reshare(now Instant, k *bucket, b ledger.Budget, l ledger.Limit)
 // that.
 func (s *shard) open(now Instant, v *view, k *bucket, b ledger.Budget, l ledger.Limit) bool {
 	since := s.core.rules.since(v, l.Since)
-	if d := v.rosters.Of(since); since > 0 && len(d.Members) > 0 {
+	d := v.rosters.Of(since)
+	if h := v.rosters.History; len(h) > 0 && len(d.Members) == 0 && h[0].Since >= v.stamp-newCluster {
+		since, d.Members = h[0].From(), h[0].Members // the first one ever
+	}
+	if since > 0 && len(d.Members) > 0 {
 		k.flow = flowOf(b.Period, k.limit, k.burst, s.bucketShare(v, d.Members, b, k.burst))
 		k.full, k.settled = ticks(since), since/second
 	}
