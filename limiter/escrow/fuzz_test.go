@@ -376,10 +376,10 @@ func TestMutants(t *testing.T) {
 		"no freshness rule (S2)": {rules: func(r *rules) {
 			r.fresh = func(int64, int64) bool { return true }
 		}},
-		"a slice too few is looked back": {likely: 19, rules: func(r *rules) {
+		"a slice too few is looked back": {likely: 30, rules: func(r *rules) {
 			r.slices = func(p window.Period) int64 { return p.Slices() - 1 }
 		}},
-		"what was borrowed is kept after its slice": {likely: 60, rules: func(r *rules) {
+		"what was borrowed is kept after its slice": {likely: 171, rules: func(r *rules) {
 			r.used = func(own, left int64) int64 { return own - left }
 		}},
 		"who may have been fenced admits what is in flight": {rules: func(r *rules) {
