@@ -297,7 +297,7 @@ func (s *shard) stillGood(now Instant, n *need) bool {
 	switch {
 	case !good:
 	case n.until > 0:
-		good = s.core.rules.borrowed(now.Mono, n.until)
+		good = s.core.rules.borrowed(now.Own, n.until)
 	default:
 		good = n.era == h.era && k.full-(h.own-1)*k.each <= ticks(now.Lo)+k.fill()
 	}

@@ -25,10 +25,20 @@ type Clock struct {
 
 // Reading is what was known at one moment of the own clock. A later process with
 // the same clock may go on with it.
-type Reading struct{ Mono, Lo, Hi int64 }
+type Reading struct {
+	Mono, Lo, Hi int64
+	// leapt is how far the cluster's time has leapt ahead, in all, of what it could
+	// have been: a new leader's may.
+	leapt int64
+}
 
-// Instant is a time of the cluster's clock, as far as it is known, and of the own.
-type Instant struct{ Lo, Hi, Mono int64 }
+// Instant is a time of the cluster's clock, as far as it is known.
+type Instant struct {
+	Lo, Hi int64
+	// Own is the same moment of the own clock, which leaps ahead with the cluster's:
+	// what is to end before a time of that does, whoever the leader is by then.
+	Own int64
+}
 
 // At returns the cluster's time at a moment of the own clock, false if nothing
 // is known of it yet. Lo never falls.
@@ -43,7 +53,7 @@ func (c *Clock) At(mono int64) (Instant, bool) {
 func (r *Reading) at(mono int64) Instant {
 	passed := max(0, mono-r.Mono)
 	doubt := min(off(passed), maxDrift)
-	return Instant{r.Lo + passed - doubt, r.Hi + passed + doubt, max(mono, r.Mono)}
+	return Instant{Lo: r.Lo + passed - doubt, Hi: r.Hi + passed + doubt, Own: r.Mono + passed + r.leapt}
 }
 
 // off is how far two clocks may run apart in a time, rounded up.
@@ -85,7 +95,7 @@ func (c *Clock) Saw(mono, stamp int64) {
 func (c *Clock) narrow(mono, lo, hi int64) {
 	for {
 		old := c.reading.Load()
-		next := &Reading{mono, lo, hi}
+		next := &Reading{Mono: mono, Lo: lo, Hi: hi}
 		if old != nil {
 			if mono < old.Mono { // somebody was faster
 				next.Mono, next.Lo, next.Hi = old.Mono, lo+old.Mono-mono, hi+old.Mono-mono
@@ -94,6 +104,7 @@ func (c *Clock) narrow(mono, lo, hi int64) {
 			// Another leader's clock may be ahead of what the old one's could be,
 			// but time never goes back.
 			next.Lo = max(next.Lo, was.Lo)
+			next.leapt = old.leapt + max(0, next.Lo-was.Hi)
 			if next.Hi = max(next.Hi, next.Lo); was.Hi >= next.Lo {
 				next.Hi = min(next.Hi, was.Hi)
 			}

@@ -42,6 +42,21 @@ func TestClock(t *testing.T) {
 	})
 }
 
+// TestLeap: where the cluster's time leaps, the own clock does with it, so that
+// nothing lasts longer by either than by the other.
+func TestLeap(t *testing.T) {
+	var c Clock
+	c.Sync(0, 1000, 60*second)
+	before, _ := c.At(1000)
+	c.Sync(2000, 2000, 60*second+50*millisecond)
+	c.Saw(3000, 60*second+90*millisecond)
+	c.Sync(3500, 3500, 60*second) // no leap back
+	const doubt = 10
+	if now, _ := c.At(4000); now.Own-before.Own < now.Lo-before.Hi-doubt || now.Own-before.Own > now.Hi-before.Lo {
+		t.Errorf("%+v after %+v", now, before)
+	}
+}
+
 // TestClockAlone: after hours without a leader the time is still known well
 // enough to tell windows apart.
 func TestClockAlone(t *testing.T) {

@@ -82,7 +82,7 @@ type rules struct {
 	// is good until a time may be spent.
 	joined   func(since, fill int64) int64
 	life     func(ticks int64) int64
-	borrowed func(mono, until int64) bool
+	borrowed func(own, until int64) bool
 }
 
 var theRules = rules{
@@ -95,7 +95,7 @@ var theRules = rules{
 
 	joined:   func(since, fill int64) int64 { return since + fill },
 	life:     func(ticks int64) int64 { return ticks },
-	borrowed: func(mono, until int64) bool { return mono <= until },
+	borrowed: func(own, until int64) bool { return own <= until },
 }
 
 // shard is a part of the key space with a lock of its own.
@@ -118,7 +118,7 @@ func placeOf(b ledger.Budget) place { return place{b.Key, b.Period} }
 
 // at is a moment under the lock: none is before another that was there.
 func (s *shard) at(now Instant) Instant {
-	s.now = Instant{max(s.now.Lo, now.Lo), max(s.now.Hi, now.Hi), max(s.now.Mono, now.Mono)}
+	s.now = Instant{max(s.now.Lo, now.Lo), max(s.now.Hi, now.Hi), max(s.now.Own, now.Own)}
 	return s.now
 }
 

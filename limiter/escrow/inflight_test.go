@@ -98,7 +98,7 @@ func TestInFlightGivenBack(t *testing.T) {
 // in their place when they are done: what it held is others' by then.
 func TestInFlightFenced(t *testing.T) {
 	simulated(t)
-	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{window.InFlight, 12}}}
+	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{Period: window.InFlight, Max: 12}}}
 	w := newWorld(7, startOf(3), 3, faults{}, []*Limit{lim})
 	w.answer = 1000 * second // longer than all of it
 	w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)

@@ -57,7 +57,7 @@ func (h *hunt) borrowedLeft(now Instant) (n int64) {
 	}
 	good := h.loans[:0]
 	for _, l := range h.loans {
-		if l.n > 0 && h.shard.core.rules.borrowed(now.Mono, l.until) {
+		if l.n > 0 && h.shard.core.rules.borrowed(now.Own, l.until) {
 			good = append(good, l)
 			n += l.n
 		}
@@ -221,7 +221,7 @@ func (h *hunt) deniedBucket(now Instant) bool {
 
 // borrow fills in what a hunt asks of another node. It asks for nothing if the
 // loan would be void before it is here.
-func (h *hunt) borrow(now Instant, mono int64, l *link, t *Take) {
+func (h *hunt) borrow(now Instant, l *link, t *Take) {
 	k := loadBucket(h.cell, h.budget.Period)
 	longest := k.longestLife(h.budget.Period)
 	quick := min(longest, quickLife+2*l.trip)
@@ -231,7 +231,7 @@ func (h *hunt) borrow(now Instant, mono int64, l *link, t *Take) {
 		t.Life = longest
 		t.Want += min(early, k.burst)
 	}
-	t.until = mono + t.Life - t.Life*drift/1_000_000 - 1
+	t.until = now.Own + t.Life - t.Life*drift/1_000_000 - 1
 	if l.trip < t.Life {
 		return
 	}
@@ -243,7 +243,7 @@ func (h *hunt) borrow(now Instant, mono int64, l *link, t *Take) {
 
 // borrowed takes over what a lender has said.
 func (s *shard) borrowed(now Instant, h *hunt, node string, t *Take, g *Give) {
-	if n := min(g.Granted, t.Want); n > 0 && s.core.rules.borrowed(now.Mono, t.until) {
+	if n := min(g.Granted, t.Want); n > 0 && s.core.rules.borrowed(now.Own, t.until) {
 		h.loans = append(h.loans, loan{n, t.until})
 	}
 	p := h.prey(node)

@@ -104,7 +104,7 @@ func (c *Core) readyLink(mono int64, now Instant, l *link) *Request {
 	}
 	r := &Request{From: c.view.Load().member, To: l.node, Session: c.log.session, News: cut(&l.news, maxItems)}
 	for _, h := range c.box.takeAsks(l.node, maxItems) {
-		if t, ok := h.take(now, mono, l); ok {
+		if t, ok := h.take(now, l); ok {
 			r.Takes = append(r.Takes, t)
 			l.hunts = append(l.hunts, h)
 		}
@@ -120,14 +120,14 @@ func (c *Core) readyLink(mono int64, now Instant, l *link) *Request {
 }
 
 // take is what a hunt asks of another node.
-func (h *hunt) take(now Instant, mono int64, l *link) (Take, bool) {
+func (h *hunt) take(now Instant, l *link) (Take, bool) {
 	h.shard.mu.Lock()
 	defer h.shard.mu.Unlock()
 	now = h.shard.at(now)
 	h.measure(now, h.shard)
 	t := Take{Budget: h.budget, Limit: h.limit, Waiting: int64(h.live), Rate: h.rate}
 	if h.budget.Period.IsBucket() {
-		h.borrow(now, mono, l, &t)
+		h.borrow(now, l, &t)
 	} else {
 		t.Want = h.want(h.peerHorizon(now))
 	}
