@@ -13,8 +13,8 @@ import (
 //
 // A cell keeps the time at which the part is full again, in Credited: one number,
 // written before the answer, so a process that dies has not forgotten what it
-// spent. Max has the limit and the burst, Extra the share, and Told the second
-// since which the share is this one. The tokens are counted anew from that under
+// spent. Max has the limit and the burst, Extra the share (and what others.go has
+// in it), and Told the second since which the share is this one. The tokens are counted anew from that under
 // the shard's lock, and are for reading only.
 
 // bucket is what a cell says.
@@ -24,6 +24,7 @@ type bucket struct {
 	limit, burst int64
 	version      uint32
 	settled      int64 // seconds; 0: nothing is known yet
+	toTell       int64 // tokens that are gone, of which others have not heard
 }
 
 func loadBucket(cl *cells.Cell, p window.Period) bucket {
@@ -32,15 +33,16 @@ func loadBucket(cl *cells.Cell, p window.Period) bucket {
 		full: cl.Credited.Load(), limit: low(v), burst: high(v),
 		version: cl.Version.Load(), settled: int64(cl.Told.Load()),
 	}
-	k.flow = flowOf(p, k.limit, k.burst, int64(cl.Extra.Load()))
+	size, toTell := k.split(p, cl.Extra.Load())
+	k.flow, k.toTell = flowOf(p, k.limit, k.burst, size), toTell
 	return k
 }
 
 // store writes all of it. A process that dies in between leaves an empty bucket.
-func (k *bucket) store(cl *cells.Cell) {
+func (k *bucket) store(cl *cells.Cell, p window.Period) {
 	cl.Credited.Store(never)
 	cl.Max.Store(pair(k.limit, k.burst))
-	cl.Extra.Store(uint32(k.size))
+	cl.Extra.Store(k.extra(p))
 	cl.Told.Store(uint32(k.settled))
 	cl.Version.Store(k.version)
 	cl.Credited.Store(k.full)
@@ -87,16 +89,25 @@ func (s *shard) settle(now Instant, cl *cells.Cell, b ledger.Budget, l ledger.Li
 		s.adopt(now, &k, b, l, d)
 	}
 	if k != was {
-		k.store(cl)
-		if was.settled == 0 && k.burst > smallBudget {
-			cl.Low.Store(clampLow(k.size / 2)) // then the demand is looked at
-		}
+		s.changed(cl, b.Period, &was, &k)
 		s.resettled(b, l)
 	}
 	flag(cl, minted, known)
 	flag(cl, degraded, known && !b.Period.IsLocal() && !s.core.rules.fresh(s.core.view.Load().stamp, now.Hi))
 	s.count(now, cl, b, &k)
 	return known
+}
+
+// changed stores what settle has made of a bucket.
+func (s *shard) changed(cl *cells.Cell, p window.Period, was, is *bucket) {
+	if is.isTold(p) != was.isTold(p) {
+		is.toTell = 0
+		cl.Low.Store(0)
+	}
+	is.store(cl, p)
+	if was.settled == 0 && !is.isTold(p) {
+		cl.Low.Store(clampLow(is.size / 2)) // then the demand is looked at
+	}
 }
 
 // reshare takes note of every roster that has come into force since the cell was
@@ -227,6 +238,7 @@ func (s *shard) takeBucket(now Instant, cl *cells.Cell, b ledger.Budget) (left, 
 		}
 		k.full = k.less(k.full, ticks(now.Hi), r, 1)
 		cl.Credited.Store(k.full)
+		k.tell(cl, b.Period, 1)
 	}
 	h.demand()
 	return s.count(now, cl, b, &k), until, true
@@ -240,6 +252,7 @@ func (s *shard) untake(now Instant, cl *cells.Cell, b ledger.Budget, until int64
 	} else {
 		k.full -= k.each
 		cl.Credited.Store(k.full)
+		k.tell(cl, b.Period, -1)
 	}
 	s.count(now, cl, b, &k)
 }
@@ -319,6 +332,7 @@ func (s *shard) spend(now Instant, n *need) {
 		k.full = k.less(k.full, ticks(now.Hi), h.own, 0)
 		h.own--
 		h.cell.Credited.Store(k.full)
+		k.tell(h.cell, h.budget.Period, 1)
 		s.count(now, h.cell, h.budget, &k)
 	}
 }
@@ -334,7 +348,8 @@ func (s *shard) bucketOver(now Instant, cl *cells.Cell) bool {
 		return false
 	}
 	known := s.settle(now, cl, b, configured(cl))
-	return known && cl.Credited.Load() <= ticks(now.Lo)
+	k := loadBucket(cl, b.Period)
+	return known && k.full <= ticks(now.Lo) && k.othersFull(now, cl, b.Period) == 0
 }
 
 // configured is the limit that a bucket's cell has seen last.
@@ -352,8 +367,8 @@ func (s *shard) bucketHolding(now Instant, cl *cells.Cell, b ledger.Budget) Hold
 	return h
 }
 
-// bucketReset is when a bucket is full, in seconds, or if the request was refused
-// when this node has the next token.
+// bucketReset is when all of a bucket is full, as far as is known, in seconds, or
+// if the request was refused when this node has the next token.
 func (s *shard) bucketReset(now Instant, b ledger.Budget, admitted bool) int64 {
 	cl := s.core.table.Find(keyOf(b), b.Period)
 	if cl == nil {
@@ -362,7 +377,7 @@ func (s *shard) bucketReset(now Instant, b ledger.Budget, admitted bool) int64 {
 	k := loadBucket(cl, b.Period)
 	switch {
 	case admitted:
-		return wholeSeconds(micros(k.full - ticks(now.Lo)))
+		return wholeSeconds(micros(max(k.full, k.othersFull(now, cl, b.Period)) - ticks(now.Lo)))
 	case k.size == 0: // others have, as soon as all of them together
 		return wholeSeconds(micros(flowOf(b.Period, k.limit, k.burst, k.burst).each))
 	}

@@ -3,12 +3,78 @@ package escrow
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/sluicegate/sluice/limiter/window"
 )
+
+// TestBucketBurst: a burst from a full bucket is admitted, whichever nodes are
+// asked for how much of it.
+func TestBucketBurst(t *testing.T) {
+	simulated(t)
+	p, _ := window.Bucket(10)
+	for seed := range runs(t, 30) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		begin, burst := startOf(3), 1+r.Int64N(12)
+		lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{Period: p, Max: 1, Burst: burst}}, Since: begin.UnixMicro() + 8*second}
+		w := newWorld(seed, begin, 1+r.IntN(9), faults{}, []*Limit{lim})
+		w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
+		admitted := int64(0)
+		w.after(8*second+50*millisecond, func() {
+			for range burst {
+				w.nodes[r.IntN(len(w.nodes))].take(lim, "key", func(d Decision) {
+					if d.Admitted {
+						admitted++
+					}
+				})
+			}
+		})
+		if err := w.run(9 * second); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if admitted != burst {
+			t.Errorf("seed %d: %d of %d admitted by %d nodes", seed, admitted, burst, len(w.nodes))
+		}
+	}
+}
+
+// TestBucketRemaining: what is left is what all nodes have, whichever is asked.
+func TestBucketRemaining(t *testing.T) {
+	simulated(t)
+	p, _ := window.Bucket(600)
+	for nodes := 1; nodes <= 9; nodes++ {
+		begin := startOf(3)
+		lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{Period: p, Max: 10, Burst: 7}}, Since: begin.UnixMicro() + 8*second}
+		w := newWorld(uint64(nodes), begin, nodes, faults{}, []*Limit{lim})
+		w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
+		var left, resets []int64
+		n := 0
+		w.after(8*second+100*millisecond, func() {
+			w.every(50*millisecond, func() {
+				n++
+				w.nodes[n*2%nodes].take(lim, "key", func(d Decision) {
+					left, resets = append(left, d.Remaining[0]), append(resets, d.Reset[0])
+				})
+			})
+		})
+		if err := w.run(8*second + 520*millisecond); err != nil {
+			t.Fatal(err)
+		}
+		if want := []int64{6, 5, 4, 3, 2, 1, 0, 0}; len(left) < 8 || !slices.Equal(left[:8], want) {
+			t.Errorf("%d nodes: left %v, want %v", nodes, left, want)
+		}
+		// A token of all takes a minute, one of a share of two of seven 210 seconds.
+		for i, r := range resets[:7] {
+			if r < int64(i+1)*60-1 {
+				t.Errorf("%d nodes: full after %v", nodes, resets)
+				break
+			}
+		}
+	}
+}
 
 // TestTightBucket: with more demand than there is, all that comes back is spent,
 // wherever it is asked for.
@@ -59,7 +125,7 @@ func TestTightBucket(t *testing.T) {
 				})
 				w.after(int64(w.rnd.ExpFloat64()*float64(second)/c.demand), next)
 			}
-			w.after(8*second, func() {
+			w.after(8*second+50*millisecond, func() {
 				for range min(c.burst, 1000) {
 					c.at(w, int(n)).take(lim, "key", func(d Decision) {
 						if n++; d.Admitted {

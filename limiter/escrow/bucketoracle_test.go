@@ -28,8 +28,9 @@ func (s *spans) admit(t int64) bool {
 }
 
 // versionGrace is how long after a version of a limit was given up something may
-// be spent under it: what was lent, or what the clock's doubt delays.
-const versionGrace = 2 * second
+// be spent under it: what was lent, and by requests that have waited since before,
+// which they do for five seconds if the log says nothing.
+const versionGrace = 6 * second
 
 func (o *oracle) spend(n *simNode, b ledger.Budget, limit string) {
 	l := o.buckets[b]

@@ -230,14 +230,19 @@ func (s *shard) spent(b ledger.Budget, cl *cells.Cell) int64 {
 	return n
 }
 
-// remaining is what is left of a window, which operators have added so much to,
-// after a request that left so many tokens here.
+// remaining is what is left of a window or a bucket after a request that left so
+// many tokens here.
+func (s *shard) remaining(now Instant, cl *cells.Cell, p window.Period, left int64) int64 {
+	if p.IsBucket() {
+		return bucketLeft(now, cl, p, left)
+	}
+	return remaining(cl, p, max(0, left), s.bonus(cl))
+}
+
+// remaining is what is left of a window, which operators have added so much to.
 func remaining(cl *cells.Cell, p window.Period, left, added int64) int64 {
-	switch {
-	case p.IsInFlight():
+	if p.IsInFlight() {
 		return max(0, left) + int64(cl.Extra.Load()) // and what the log had last
-	case p.IsBucket():
-		return max(0, left)
 	}
 	return max(0, left, limitOf(cl, p)+added-before(cl, p)-(credited(cl, p)-left)-int64(cl.Extra.Load()))
 }

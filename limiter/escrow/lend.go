@@ -48,6 +48,11 @@ type borrower struct {
 	own   int64 // tokens that are reserved of this node's part
 	era   uint32
 	asked int64 // requests so far
+
+	// What others tell is heard twice when it was lent to this node: with the loan,
+	// and as news. early is how much of loans is to come as news, late how much has
+	// come since this node asked for one.
+	early, late int64
 }
 
 // borrowedLeft drops loans that are void, and counts the others.
@@ -115,13 +120,13 @@ func (s *shard) advanceBucket(now Instant, h *hunt) {
 	h.measure(now, s)
 	k := loadBucket(h.cell, p)
 	low := int64(0)
-	if k.burst > smallBudget {
+	if !k.isTold(p) {
 		low = max(1, int64(h.rate*peerEarly))
 	}
 	if h.live > 0 || tokens(h.cell) < low && now.Lo >= h.denyUntil {
 		s.askLender(now, h, &k)
 	}
-	if tokens(h.cell) >= low {
+	if !k.isTold(p) && tokens(h.cell) >= low {
 		h.cell.Low.Store(clampLow(low))
 	}
 }
@@ -153,7 +158,7 @@ func (s *shard) askLender(now Instant, h *hunt, k *bucket) {
 		case now.Lo < p.after:
 			next = min(next, p.after)
 			unknown = unknown || p.tries > 0
-			if p.ready <= now.Hi {
+			if p.ready <= now.Hi+now.doubts() {
 				soon++
 			}
 		case best < 0 || p.after < h.peers[best].after || p.after == h.peers[best].after && p.left > h.peers[best].left:
@@ -175,6 +180,10 @@ func (s *shard) askLender(now Instant, h *hunt, k *bucket) {
 
 // pause is how long a node that has lent all it had is not asked again.
 func (k *bucket) pause(p window.Period) int64 { return min(roundPause, k.filled(p)/16) }
+
+// doubts is by how much the moment at which another node has a token is doubtful
+// here: by both clocks, and a little for the way.
+func (i Instant) doubts() int64 { return 2*(i.Hi-i.Lo) + 2*millisecond }
 
 // refuseBut refuses all who wait but the first n: their tokens may be there
 // already, as far as clocks can tell.
@@ -225,7 +234,7 @@ func (h *hunt) borrow(now Instant, l *link, t *Take) {
 	k := loadBucket(h.cell, h.budget.Period)
 	longest := k.longestLife(h.budget.Period)
 	quick := min(longest, quickLife+2*l.trip)
-	t.Life, t.Want = quick, t.Waiting
+	t.Life, t.Want, h.late = quick, t.Waiting, 0
 	p := h.prey(h.asking)
 	if early := int64(h.rate*float64(longest-quick)/2/float64(second)) - h.borrowedLeft(now); early > 0 && p != nil && p.left >= fewTokens {
 		t.Life = longest
@@ -245,6 +254,7 @@ func (h *hunt) borrow(now Instant, l *link, t *Take) {
 func (s *shard) borrowed(now Instant, h *hunt, node string, t *Take, g *Give) {
 	if n := min(g.Granted, t.Want); n > 0 && s.core.rules.borrowed(now.Own, t.until) {
 		h.loans = append(h.loans, loan{n, t.until})
+		h.hearLoan(now, n)
 	}
 	p := h.prey(node)
 	if p == nil {
@@ -289,6 +299,8 @@ func (s *shard) lend(now Instant, t *Take) Give {
 		g.Granted = s.portion(now, cl, b, t, have)
 		k.full = k.less(k.full, end, r, g.Granted)
 		cl.Credited.Store(k.full)
+		k.tell(cl, b.Period, g.Granted)
+		s.spread(now, cl, b)
 		s.count(now, cl, b, &k)
 		g.Left = k.tokens(k.full, ticks(now.Lo), end, r)
 	}

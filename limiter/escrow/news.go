@@ -14,10 +14,14 @@ import (
 // spread has the other nodes hear of what was spent of a cell. The shard is
 // locked.
 func (s *shard) spread(now Instant, cl *cells.Cell, b ledger.Budget) {
-	if has(cl, dirty) || b.Period.IsBucket() {
+	if has(cl, dirty) || b.Period.IsBucket() && !isTold(cl, b.Period) {
 		return
 	}
 	set(cl, dirty)
+	if b.Period.IsBucket() && len(s.core.view.Load().rosters.Last().Members) < 2 {
+		unset(cl, dirty) // it has no window that ends, and there may be others later
+		return
+	}
 	if b.Period.IsLocal() || b.Period.IsInFlight() || len(s.core.view.Load().rosters.Last().Members) < 2 {
 		return // and it stays dirty, which spares the next requests this way
 	}
@@ -64,6 +68,9 @@ func (s *shard) newsOf(b ledger.Budget) (News, bool) {
 		return News{Budget: b, Limit: ledger.Limit{Version: max(1, uint64(cl.Version.Load())), Max: limitOf(cl, b.Period)}, More: 1}, true
 	}
 	unset(cl, dirty) // first: what is spent from here on is news again
+	if b.Period.IsBucket() {
+		return bucketNews(cl, b)
+	}
 	spent := min(max(0, s.spent(b, cl)), math.MaxUint32)
 	more := spent - int64(cl.Told.Load())
 	cl.Told.Store(uint32(spent))
@@ -75,7 +82,7 @@ func (s *shard) newsOf(b ledger.Budget) (News, bool) {
 func (c *Core) hear(now Instant, n *News) {
 	b := n.Budget
 	w, ok := foreign(b, n.Limit)
-	if !ok || n.More <= 0 || b.Period.IsBucket() {
+	if !ok || n.More <= 0 {
 		return
 	}
 	s := c.shardOf(b.Key)
@@ -86,6 +93,9 @@ func (c *Core) hear(now Instant, n *News) {
 	switch {
 	case b.Period.IsInFlight():
 		s.wanted(now, b)
+		return
+	case b.Period.IsBucket():
+		s.hearBucket(now, n)
 		return
 	case now.Hi < w.From:
 		return

@@ -88,6 +88,9 @@ func (c *Core) tookLast(now Instant, cl *cells.Cell, b ledger.Budget, l ledger.L
 // took is what follows from a token's being taken. The shard is locked.
 func (s *shard) took(now Instant, cl *cells.Cell, b ledger.Budget, l ledger.Limit) {
 	s.spread(now, cl, b)
+	if b.Period.IsBucket() && told(b.Period, l.Max, l.Burst) {
+		return // its Low is something else
+	}
 	if low := int64(cl.Low.Load()); low > 0 && tokens(cl) < low {
 		cl.Low.Store(0) // once is enough
 		s.advance(now, s.hunt(now, cl, b, l))
@@ -140,7 +143,7 @@ func (s *shard) takeAll(now Instant, lim *Limit, of *claims, d *Decision) int {
 				continue
 			}
 		} else if left, ok := s.takeClaim(now, c); ok {
-			d.Remaining[i] = remaining(c.cell, c.budget.Period, left, s.bonus(c.cell))
+			d.Remaining[i] = s.remaining(now, c.cell, c.budget.Period, left)
 			continue
 		}
 		for q := range i {
@@ -228,7 +231,7 @@ func (s *shard) refused(now Instant, lim *Limit, of *claims, short int, d *Decis
 	for i := range lim.Rates {
 		c := &of[i]
 		if c.cell != nil {
-			d.Remaining[i] = remaining(c.cell, c.budget.Period, max(0, tokens(c.cell)), s.bonus(c.cell))
+			d.Remaining[i] = s.remaining(now, c.cell, c.budget.Period, tokens(c.cell))
 		}
 		d.Reset[i] = s.resetRefused(now, c.budget, c.at)
 	}

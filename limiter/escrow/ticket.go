@@ -239,7 +239,7 @@ func (c *Core) Settle(mono int64, tk *Ticket, d *Decision) {
 		b := n.budget
 		if n.hunt != nil {
 			b = n.hunt.budget
-			d.Remaining[i] = remaining(n.hunt.cell, b.Period, max(0, tokens(n.hunt.cell)), s.bonus(n.hunt.cell))
+			d.Remaining[i] = s.remaining(now, n.hunt.cell, b.Period, tokens(n.hunt.cell))
 			d.Degraded = d.Degraded || has(n.hunt.cell, degraded)
 		}
 		w, _ := b.Window()
