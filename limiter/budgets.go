@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -71,11 +72,11 @@ type BudgetList struct {
 type Budget struct {
 	// Budget has no Start if the window slides: it is the one that ends now.
 	ledger.Budget
-	From, Until int64 // the window, unix seconds; 0 for requests in flight
-	Max         int64 // what the limit allows
+	From, Until int64 // the window, unix seconds; 0 for requests in flight and buckets
+	Max         int64 // what the limit allows, of a bucket its burst
 	Added       int64 // by operators
 	Pool        int64 // what the replicated log has to give
-	Spent       int64
+	Spent       int64 // of a bucket, what is not back yet
 	// Left is what requests may still get: from the pool, from holders, and from
 	// shares that are not taken yet.
 	Left int64
@@ -246,7 +247,7 @@ func (l *Limiter) describe(core *escrow.Core, b ledger.Budget, g *gathered) Budg
 	out.From, out.Until, out.Reset = l.span(core, b)
 	rows := g.rows[b]
 	limit, account := l.account(core, b, rows)
-	out.Max, out.Added, out.Pool = limit.Max, account.added, account.pool
+	out.Max, out.Added, out.Pool = total(b, limit), account.added, account.pool
 	holders := map[string]*Holder{}
 	holder := func(node string) *Holder {
 		if holders[node] == nil {
@@ -276,9 +277,31 @@ func (l *Limiter) describe(core *escrow.Core, b ledger.Budget, g *gathered) Budg
 		out.Left += h.Tokens + h.Pending
 		out.Holders = append(out.Holders, *h)
 	}
+	if b.Period.IsBucket() {
+		out.Reset = refilled(b.Period, limit, out.Holders)
+	}
 	slices.SortFunc(out.Holders, func(a, b Holder) int { return cmp.Compare(a.Node, b.Node) })
 	out.settle()
 	return out
+}
+
+// total is how many tokens there are of a budget when nothing is spent.
+func total(b ledger.Budget, limit ledger.Limit) int64 {
+	if b.Period.IsBucket() {
+		return limit.Burst
+	}
+	return limit.Max
+}
+
+// refilled is when the parts that nodes have of a bucket are full, in seconds. All
+// take the same time to be filled.
+func refilled(p Period, limit ledger.Limit, holders []Holder) (reset int64) {
+	for _, h := range holders {
+		part := float64(h.Spent) / float64(max(1, h.Spent+h.Tokens))
+		filled := float64(p.Seconds()) * float64(limit.Burst) / float64(max(1, limit.Max))
+		reset = max(reset, int64(math.Ceil(part*filled)))
+	}
+	return reset
 }
 
 // settle makes the sums fit: a token that went from one node to another while
@@ -313,7 +336,7 @@ func (l *Limiter) account(core *escrow.Core, b ledger.Budget, rows map[string]*e
 		return limit, account{}
 	}
 	now := core.Current(l.mono(), b)
-	shares, born := core.Shares(now, limit.Max)
+	shares, born := core.Shares(l.mono(), now, total(b, limit))
 	a := account{shares: shares, pool: born, added: book.Added(b)}
 	switch {
 	case b.Period.IsInFlight():
@@ -323,7 +346,7 @@ func (l *Limiter) account(core *escrow.Core, b ledger.Budget, rows map[string]*e
 	case b.Period.IsSliding():
 		a.pool -= book.Granted(now)
 	case known:
-		_, then := core.Shares(b, booked)
+		_, then := core.Shares(l.mono(), b, booked)
 		a.pool = pool + born - then
 	}
 	return limit, a
@@ -334,7 +357,7 @@ func (l *Limiter) account(core *escrow.Core, b ledger.Budget, rows map[string]*e
 func (l *Limiter) span(core *escrow.Core, b ledger.Budget) (from, until, reset int64) {
 	now, _ := core.Clock.At(l.mono())
 	switch {
-	case b.Period.IsInFlight():
+	case b.Period.IsInFlight(), b.Period.IsBucket():
 		return 0, 0, 0
 	case b.Period.IsSliding():
 		at := now.Lo / second

@@ -23,6 +23,10 @@ func TestLimits(t *testing.T) {
 			"config.window_size[1]", "1", "config.window_size[2]", "10")
 		inOneSpan(t, 10*time.Second, func(run string) error { return twoASecond(c, run) })
 	})
+	t.Run("bucket", func(t *testing.T) {
+		limited(t, c, "bucket", "rate-limiting-advanced", "config.limit", "5", "config.window_size", "60", "config.burst", "7")
+		inOneSpan(t, 10*time.Second, func(run string) error { return inTurn(c.nodes, run, 7, "/bucket") })
+	})
 	t.Run("one namespace", func(t *testing.T) {
 		for _, name := range []string{"first", "second"} {
 			limited(t, c, name, "rate-limiting-advanced", "config.limit", "5", "config.window_size", "10", "config.namespace", "shared")

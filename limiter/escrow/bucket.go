@@ -358,12 +358,16 @@ func configured(cl *cells.Cell) ledger.Limit {
 	return ledger.Limit{Version: uint64(cl.Version.Load()), Max: low(v), Burst: high(v)}
 }
 
-// bucketHolding is what there is of a bucket here: what has been spent of it is
-// not remembered.
+// bucketHolding is what there is of a bucket here. Spent is what is not back yet.
 func (s *shard) bucketHolding(now Instant, cl *cells.Cell, b ledger.Budget) Holding {
 	s.settle(now, cl, b, configured(cl))
-	h := s.describe(cl, b)
-	h.Limit, h.Credited = configured(cl), tokens(cl)
+	k, h := loadBucket(cl, b.Period), s.describe(cl, b)
+	h.Limit = configured(cl)
+	if !h.Minted {
+		return h
+	}
+	h.Spent = k.size - k.tokens(k.full, ticks(now.Hi), ticks(now.Hi), 0)
+	h.Credited = max(k.size, h.Spent+tokens(cl))
 	return h
 }
 

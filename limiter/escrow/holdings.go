@@ -237,9 +237,13 @@ func (c *Core) Current(mono int64, b ledger.Budget) ledger.Budget {
 
 // Shares is how a budget of limit tokens is divided beforehand, and how much of it
 // is in the pool, as far as this node knows.
-func (c *Core) Shares(b ledger.Budget, limit int64) (shares map[ledger.Member]int64, pool int64) {
+func (c *Core) Shares(mono int64, b ledger.Budget, limit int64) (shares map[ledger.Member]int64, pool int64) {
 	v := c.view.Load()
 	w, _ := b.Window()
+	if b.Period.IsBucket() {
+		now, _ := c.Clock.At(mono)
+		w.From = now.Lo // it is divided anew with every roster
+	}
 	d := v.rosters.Of(w.From)
 	if !c.rules.fresh(v.stamp, w.From) {
 		d = v.rosters.Last()

@@ -15,6 +15,12 @@
 //     window's length: it is exact, not weighed as in Kong. A request's room
 //     comes back when the window has passed, at most a sixtieth or so of the
 //     window later.
+//   - burst, which is not Kong's: a list as long as limit. Instead of a sliding
+//     window there is a token bucket then: as many requests as the nth number of
+//     burst are admitted at once, and room comes back one by one, the nth number of
+//     limit in each window_size. So in no span of time are more than the burst and
+//     what has come back in it admitted. The fields of answers tell of the burst: it
+//     is RateLimit-Limit. A fractional burst admits its ceiling.
 //   - identifier (consumer): what has a budget of its own: the consumer, or the
 //     credential if there is no consumer; the credential; the ip; the service; the
 //     route; the value of the header header_name; path: all requests for exactly
@@ -77,6 +83,7 @@ type Config struct {
 	Limit               []float64 `json:"limit"`
 	WindowSize          []float64 `json:"window_size"`
 	WindowType          string    `json:"window_type"`
+	Burst               []float64 `json:"burst"`
 	Identifier          string    `json:"identifier"`
 	CompoundIdentifier  []string  `json:"compound_identifier"`
 	HeaderName          string    `json:"header_name"`

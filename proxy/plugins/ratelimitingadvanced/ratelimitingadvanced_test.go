@@ -37,6 +37,7 @@ func TestRates(t *testing.T) {
 	type rates = []limiter.Rate
 	sliding := func(seconds int64) limiter.Period { return period(t, limiter.Sliding, seconds) }
 	fixed := func(seconds int64) limiter.Period { return period(t, limiter.Fixed, seconds) }
+	bucket := func(seconds int64) limiter.Period { return period(t, limiter.Bucket, seconds) }
 	tests := map[string]struct {
 		config string
 		want   rates
@@ -47,7 +48,10 @@ func TestRates(t *testing.T) {
 		"fractions": {`{"limit":[0.1,5.5],"window_size":[60,90]}`, rates{{Period: sliding(60), Max: 1}, {Period: sliding(90), Max: 6}}},
 		"fixed": {`{"limit":[5,9],"window_size":[60,90],"window_type":"fixed"}`,
 			rates{{Period: limiter.Minute, Max: 5}, {Period: fixed(90), Max: 9}}},
-		"a node's": {`{"limit":[5],"window_size":[60],"strategy":"node"}`, rates{{Period: sliding(60).Local(), Max: 5}}},
+		"buckets": {`{"limit":[5,0.5],"window_size":[10,1],"burst":[3.5,2]}`,
+			rates{{Period: bucket(1), Max: 1, Burst: 2}, {Period: bucket(10), Max: 5, Burst: 4}}},
+		"a node's bucket": {`{"limit":[5],"window_size":[10],"burst":[3],"strategy":"node"}`, rates{{Period: bucket(10).Local(), Max: 5, Burst: 3}}},
+		"a node's":        {`{"limit":[5],"window_size":[60],"strategy":"node"}`, rates{{Period: sliding(60).Local(), Max: 5}}},
 		"a node's, fixed": {`{"limit":[5],"window_size":[86400],"strategy":"node","window_type":"fixed"}`,
 			rates{{Period: limiter.Day.Local(), Max: 5}}},
 		"Kong's strategies are one": {`{"limit":[5],"window_size":[60],"strategy":"redis","sync_rate":1}`, rates{{Period: sliding(60), Max: 5}}},

@@ -57,6 +57,10 @@ func countedFields() []schema.Field {
 			Elements: &schema.Field{Type: schema.Number, Custom: ratelimit.Number(checkSeconds)},
 		},
 		{Name: "window_type", Type: schema.String, Required: true, Default: sliding, OneOf: schema.Strings(fixed, sliding)},
+		{
+			Name: "burst", Type: schema.Array, LenMin: new(1), LenMax: most,
+			Elements: &schema.Field{Type: schema.Number, Gt: new(0.0)},
+		},
 		{Name: "namespace", Type: schema.String, Auto: true},
 		{
 			Name: "strategy", Type: schema.String, Required: true, Default: "local",

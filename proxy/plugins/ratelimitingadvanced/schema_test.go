@@ -43,6 +43,12 @@ func TestSchema(t *testing.T) {
 			"schema violation (limit 2147483648: a sliding window admits at most 2147483647)"},
 		"more than fits, fixed": {`{"limit":[274877906945],"window_size":[60],"window_type":"fixed"}`,
 			"schema violation (limit 274877906945: a fixed window admits at most 274877906944)"},
+		"as many bursts":              {`{"limit":[5,1],"window_size":[60,1],"burst":[2,3]}`, ""},
+		"one burst":                   {`{"limit":[5,1],"window_size":[60,1],"burst":[2]}`, "schema violation (you must provide the same number of bursts and limits)"},
+		"no burst":                    {with(`"burst":[]`), "schema violation (config.burst: length must be at least 1)"},
+		"burst of nothing":            {with(`"burst":[0]`), "schema violation (config.burst: {\n  \"value must be greater than 0\"\n})"},
+		"a fixed window's":            {with(`"burst":[2],"window_type":"fixed"`), "schema violation (burst: windows with one are not fixed: leave out window_type, or burst)"},
+		"burst more than fits":        {with(`"burst":[2147483648]`), "schema violation (burst 2147483648: must be at most 2147483647)"},
 		"the longer one admits less":  {`{"limit":[5,1],"window_size":[1,60]}`, ""},
 		"fractions":                   {`{"limit":[0.5],"window_size":[60]}`, ""},
 		"consumer groups":             {with(`"identifier":"consumer-group"`), "schema violation (config.identifier: " + identifiers + ")"},
@@ -94,7 +100,7 @@ func TestDefaults(t *testing.T) {
 	stored, message, _ := plugintest.Insert(t, name, `{"config":{"limit":[5],"window_size":[60]}}`)
 	want := map[string]any{
 		"limit": []any{5.0}, "window_size": []any{60.0}, "window_type": "sliding", "identifier": "consumer",
-		"compound_identifier": nil, "header_name": nil, "path": nil, "namespace": "6f4a486cec634144afa92080b7e67c62",
+		"compound_identifier": nil, "burst": nil, "header_name": nil, "path": nil, "namespace": "6f4a486cec634144afa92080b7e67c62",
 		"strategy": "local", "sync_rate": nil, "fault_tolerant": true, "hide_client_headers": false,
 		"retry_after_jitter_max": 0.0, "error_code": 429.0, "error_message": "API rate limit exceeded",
 		"disable_penalty": false, "dictionary_name": "kong_rate_limiting_counters", "lock_dictionary_name": "kong_locks",
@@ -166,7 +172,7 @@ func TestPublished(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	ours := []string{"fault_tolerant", "throttling"} // the latter is of a later release
+	ours := []string{"burst", "fault_tolerant", "throttling"} // the latter is of a later release
 	want := append(ours, "compound_identifier", "consumer_groups", "dictionary_name", "disable_penalty",
 		"enforce_consumer_groups", "error_code", "error_message", "header_name", "hide_client_headers", "identifier",
 		"limit", "lock_dictionary_name", "namespace", "path", "redis", "retry_after_jitter_max", "strategy",

@@ -24,6 +24,8 @@ var (
 	errLengths = errors.New("You must provide the same number of windows and limits")
 	errSeconds = errors.New("must be whole seconds, at least 1")
 	errTooLong = errors.New("must be at most two years, and above twelve days whole minutes")
+	errBursts  = errors.New("you must provide the same number of bursts and limits")
+	errFixed   = errors.New("burst: windows with one are not fixed: leave out window_type, or burst")
 )
 
 // windows are those of limit and window_size, shortest first: so the longest of
@@ -31,6 +33,9 @@ var (
 func (c *Config) windows() ([]ratelimit.Window, error) {
 	if len(c.Limit) != len(c.WindowSize) {
 		return nil, errLengths
+	}
+	if err := c.checkBurst(); err != nil {
+		return nil, err
 	}
 	list := make([]ratelimit.Window, 0, len(c.Limit))
 	for _, i := range c.shortestFirst() {
@@ -44,6 +49,18 @@ func (c *Config) windows() ([]ratelimit.Window, error) {
 		list = append(list, w)
 	}
 	return list, nil
+}
+
+func (c *Config) checkBurst() error {
+	switch {
+	case len(c.Burst) == 0:
+		return nil
+	case c.WindowType == fixed:
+		return errFixed
+	case len(c.Burst) != len(c.Limit):
+		return errBursts
+	}
+	return nil
 }
 
 // shortestFirst gives the places in the two lists, by length of the windows.
@@ -62,17 +79,34 @@ func (c *Config) window(n int) (ratelimit.Window, error) {
 		return ratelimit.Window{}, fmt.Errorf("window_size %s: %w", decimal(c.WindowSize[n]), err)
 	}
 	seconds := int64(c.WindowSize[n])
-	period, _ := limiter.Sliding(seconds)
-	if c.WindowType == fixed {
-		period, _ = limiter.Fixed(seconds)
+	w := ratelimit.Window{Period: c.period(seconds), Max: c.Limit[n], Title: title(seconds)}
+	most := limiter.MaxTokens(w.Period)
+	if w.Max > float64(most) {
+		return ratelimit.Window{}, fmt.Errorf("limit %s: a %s window admits at most %d", decimal(w.Max), c.WindowType, most)
 	}
-	if most := limiter.MaxTokens(period); c.Limit[n] > float64(most) {
-		return ratelimit.Window{}, fmt.Errorf("limit %s: a %s window admits at most %d", decimal(c.Limit[n]), c.WindowType, most)
+	if w.Period.IsBucket() {
+		if w.Burst = c.Burst[n]; w.Burst > float64(most) {
+			return ratelimit.Window{}, fmt.Errorf("burst %s: must be at most %d", decimal(w.Burst), most)
+		}
 	}
 	if c.Strategy == strategyNode {
-		period = period.Local()
+		w.Period = w.Period.Local()
 	}
-	return ratelimit.Window{Period: period, Max: c.Limit[n], Title: title(seconds)}, nil
+	return w, nil
+}
+
+// period is that of windows, or a bucket, of so many seconds, of which there are
+// some.
+func (c *Config) period(seconds int64) limiter.Period {
+	of := limiter.Sliding
+	switch {
+	case len(c.Burst) > 0:
+		of = limiter.Bucket
+	case c.WindowType == fixed:
+		of = limiter.Fixed
+	}
+	p, _ := of(seconds)
+	return p
 }
 
 // checkSeconds says whether there are windows of this length.

@@ -19,11 +19,15 @@ type says struct {
 // newSays prepares the fields of a window. The names are Kong's:
 // X-RateLimit-Limit-Minute, in canonical form on the wire.
 func newSays(w Window) says {
+	most := w.Max
+	if w.Period.IsBucket() {
+		most = w.Burst
+	}
 	return says{
 		limitName:     "X-RateLimit-Limit-" + w.Title,
 		remainingName: "X-RateLimit-Remaining-" + w.Title,
-		limitText:     strconv.FormatFloat(w.Max, 'f', -1, 64),
-		excess:        float64(roundUp(w.Max)) - w.Max,
+		limitText:     strconv.FormatFloat(most, 'f', -1, 64),
+		excess:        float64(roundUp(most)) - most,
 	}
 }
 

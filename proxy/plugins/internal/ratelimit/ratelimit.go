@@ -57,6 +57,9 @@ type Window struct {
 	Period limiter.Period
 	// Max is how many requests it admits. A fraction admits its ceiling.
 	Max float64
+	// Burst is, of a bucket, how many requests it admits when it is full; Max come
+	// back in the period's time.
+	Burst float64
 	// Title is the end of its fields' names, such as Minute.
 	Title string
 }
@@ -80,7 +83,7 @@ func New(env *plugin.Env, in *plugin.Instance, cfg Config) (*Gate, error) {
 	g.Limit.Rates = make([]limiter.Rate, 0, len(cfg.Windows))
 	for _, w := range cfg.Windows {
 		w.Max = min(w.Max, maxLimit)
-		g.Limit.Rates = append(g.Limit.Rates, limiter.Rate{Period: w.Period, Max: roundUp(w.Max)})
+		g.Limit.Rates = append(g.Limit.Rates, limiter.Rate{Period: w.Period, Max: roundUp(w.Max), Burst: roundUp(w.Burst)})
 		g.says = append(g.says, newSays(w))
 	}
 	g.Limit.Prepare()
