@@ -2,6 +2,7 @@
 
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo devel)
 FUZZTIME  ?= 1m
+LIMITER_RUNS ?= 5000
 BENCHTIME ?= 1s
 PACKAGES  ?= ./...
 
@@ -19,7 +20,7 @@ help:
 	@echo 'make chaos     real nodes, faults and an independent count of admissions, about 5 minutes (CHAOSFLAGS=--help tells more)'
 	@echo 'make bench     compare with nginx and haproxy, about 20 minutes (BENCHFLAGS=--help tells more)'
 	@echo 'make microbench  every Go benchmark, with allocations (BENCHTIME=$(BENCHTIME), PACKAGES=$(PACKAGES))'
-	@echo 'make fuzz      every fuzz target for FUZZTIME=$(FUZZTIME)'
+	@echo 'make fuzz      LIMITER_RUNS=$(LIMITER_RUNS) random runs of the limiter, and every fuzz target for FUZZTIME=$(FUZZTIME)'
 	@echo 'make corpus    malformed requests and answers against sluice, nginx and haproxy; writes docs/corpus.md'
 	@echo 'make h2spec    HTTP/2 conformance tests, over TLS and without'
 	@echo 'make pgo       renew the profile that the compiler optimises for'
@@ -60,6 +61,7 @@ microbench:
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PACKAGES)
 
 fuzz:
+	LIMITER_RUNS=$(LIMITER_RUNS) go test -v -count=1 -timeout 2h -run 'TestChaos$$' ./limiter/escrow
 	@set -e; for pkg in $$(go list $(PACKAGES)); do \
 	  targets=$$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); \
 	  for target in $$targets; do \

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -263,11 +266,21 @@ func simulated(t *testing.T) {
 // any key may ever see more than its limit.
 func TestChaos(t *testing.T) {
 	simulated(t)
-	for seed := range runs(t, 20) {
-		if err := newScenario(seed, mutants{}).run(); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
+	all, next := runs(t, 20), atomic.Uint64{}
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for seed := next.Add(1) - 1; seed < all && !t.Failed(); seed = next.Add(1) - 1 {
+				if err := newScenario(seed, mutants{}).run(); err != nil {
+					t.Errorf("seed %d: %v", seed, err)
+				}
+				if n := seed + 1; n%500 == 0 {
+					t.Logf("%d of %d", n, all)
+				}
+			}
+		})
 	}
+	workers.Wait()
 }
 
 // cutOff has a node be fenced while it is cut off, and asked all the time: for a
