@@ -26,7 +26,7 @@ func frozen() func() time.Time {
 }
 
 // cluster starts nodes whose clocks are frozen() and ends them with the test.
-func cluster(t *testing.T, nodes int, change func(int, *limiter.Config)) *inprocess.Cluster {
+func cluster(t testing.TB, nodes int, change func(int, *limiter.Config)) *inprocess.Cluster {
 	t.Helper()
 	now := frozen()
 	c := inprocess.New(nodes, func(i int, cfg *limiter.Config) {

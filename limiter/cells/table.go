@@ -91,6 +91,24 @@ func extentsFor(capacity int) int {
 // may have one: only TakeFor may then be used without the lock, and what nil
 // means is decided under it.
 func (t *Table) Find(k Key, p window.Period) *Cell {
+	c, _ := t.FindRef(k, p)
+	return c
+}
+
+// Ref names a cell's place in the table; 0 is none.
+type Ref uint32
+
+// At returns the cell that is at a place now, or nil. It may be anybody's: see
+// Find for what is safe then.
+func (t *Table) At(r Ref) *Cell {
+	if r == 0 {
+		return nil
+	}
+	return t.cell(uint32(r) - 1)
+}
+
+// FindRef is Find, and says where the cell is.
+func (t *Table) FindRef(k Key, p window.Period) (*Cell, Ref) {
 	f := k.fold()
 	h := hash(f, p)
 	want := tag(h)
@@ -100,11 +118,11 @@ func (t *Table) Find(k Key, p window.Period) *Cell {
 		v := x.slots[i&mask].Load()
 		if v&^numberMask == want {
 			if c := t.cell(v&numberMask - 1); c != nil && c.Of(k, p) {
-				return c
+				return c, Ref(v & numberMask)
 			}
 		}
 		if v == empty {
-			return nil
+			return nil, 0
 		}
 	}
 }

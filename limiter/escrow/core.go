@@ -39,8 +39,9 @@ type Core struct {
 	Clock Clock
 	table *cells.Table
 	// bounds are the windows of the calendar that were last asked for.
-	bounds [window.Periods]atomic.Pointer[window.Window]
-	shards [cells.Shards]shard
+	bounds  [window.Periods]atomic.Pointer[window.Window]
+	recents recents
+	shards  [cells.Shards]shard
 	// view is what the log has said.
 	view atomic.Pointer[view]
 	// bonuses is what operators have added to budgets; replaced, never changed.

@@ -29,9 +29,20 @@ func (c *Core) Take(mono int64, lim *Limit, key string, d *Decision) *Ticket {
 		*d = Decision{Hold: millisecond}
 		return nil
 	}
-	k := c.key(lim, key)
-	if len(lim.Rates) == 1 && lim.hash != (ledger.Key{}) && c.takeOne(now, lim, k, d) {
-		return nil
+	r := c.recall(lim, key)
+	k := ledger.Key{}
+	if r != nil {
+		k = r.key
+	} else {
+		k = c.key(lim, key)
+	}
+	if len(lim.Rates) == 1 && lim.hash != (ledger.Key{}) {
+		if ref, ok := c.takeOne(now, lim, k, r, d); ok {
+			if r == nil {
+				c.remember(lim, key, k, ref)
+			}
+			return nil
+		}
 	}
 	s := c.shardOf(k)
 	s.mu.Lock()
@@ -39,27 +50,34 @@ func (c *Core) Take(mono int64, lim *Limit, key string, d *Decision) *Ticket {
 	return s.take(s.at(now), lim, k, d)
 }
 
-// takeOne decides without a lock, if it can.
-func (c *Core) takeOne(now Instant, lim *Limit, k ledger.Key, d *Decision) bool {
+// takeOne decides without a lock, if it can, and says where the cell is.
+func (c *Core) takeOne(now Instant, lim *Limit, k ledger.Key, r *recent, d *Decision) (cells.Ref, bool) {
 	p := lim.Rates[0].Period
 	w := c.window(p, now.Lo)
 	if now.Hi >= w.Until || p.IsInFlight() || p.IsBucket() {
-		return false
+		return 0, false
 	}
 	b := ledger.Budget{Key: k, Period: p, Start: w.Start}
 	at, m := keyOf(b), mark(b)
-	cl := c.table.Find(at, p)
-	if cl == nil || cl.Version.Load() != uint32(lim.Version) {
-		return false
+	cl, ref := c.find(r, at, p)
+	switch {
+	case cl == nil:
+		return 0, false
+	case cl.Version.Load() != uint32(lim.Version):
+		r.moved()
+		return 0, false
 	}
 	left, ok := cl.TakeFor(at, p, m)
 	switch {
 	case ok:
 	case !p.IsSliding() && cl.Of(at, p) && cl.Start.Load() == m && has(cl, closed) && cl.Of(at, p):
 		d.Reset[0] = reset(now, w)
-		return true
+		return ref, true
 	default:
-		return false
+		if !cl.Of(at, p) {
+			r.moved()
+		}
+		return 0, false
 	}
 	d.Admitted = true
 	d.Remaining[0], d.Reset[0] = remaining(cl, p, left, 0), resetAfter(now, p, w)
@@ -71,7 +89,7 @@ func (c *Core) takeOne(now Instant, lim *Limit, k ledger.Key, d *Decision) bool 
 	if flags&dirty == 0 || left < int64(cl.Low.Load()) {
 		c.tookLast(now, cl, b, lim.one(0))
 	}
-	return true
+	return ref, true
 }
 
 // tookLast has the shard look at a cell after a token was taken without its
