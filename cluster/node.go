@@ -39,6 +39,7 @@ type Node struct {
 	gossip          *gossip
 	state           *stateMachine
 	raft            *raft.Raft
+	raftTransport   *raft.NetworkTransport
 	server          *http.Server
 	client          *client
 
@@ -103,7 +104,7 @@ func (n *Node) start(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, loop := range []func(){n.membershipLoop, n.tellLoop, n.leadershipLoop, n.snapshotLoop, n.watchLoop} {
+	for _, loop := range []func(){n.membershipLoop, n.tellLoop, n.leadershipLoop, n.snapshotLoop, n.watchLoop, n.failoverLoop} {
 		n.loops.Go(loop)
 	}
 	n.log.Info("cluster node started", zap.String("id", n.id), zap.String("name", n.name),
@@ -150,7 +151,7 @@ func (n *Node) startRaft(context.Context) error {
 		changed:    func() { wake(n.dirty) },
 		configured: func() { wake(n.lookAfter); wake(n.tell) }}
 	logger := n.raftLogger()
-	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	n.raftTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.streams, MaxPool: 3, Timeout: n.conf.Timing.Call, Logger: logger,
 		ServerAddressProvider: idIsAddress{},
 	})
@@ -158,7 +159,7 @@ func (n *Node) startRaft(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
-	n.raft, err = raft.NewRaft(n.raftConfig(logger), n.state, cache, n.data.log, n.data.snapshots, transport)
+	n.raft, err = raft.NewRaft(n.raftConfig(logger), n.state, cache, n.data.log, n.data.snapshots, n.raftTransport)
 	// raft passes over a snapshot that the state machine refuses, and takes an
 	// older one in silence.
 	if why := n.state.restoreErr.Load(); why != nil {
@@ -169,7 +170,7 @@ func (n *Node) startRaft(context.Context) error {
 		err = fmt.Errorf("%w: %s: %w", kind, n.data.path, *why)
 	}
 	if err != nil {
-		return errors.Join(err, transport.Close())
+		return errors.Join(err, n.raftTransport.Close())
 	}
 	ours, theirs := n.data.node.ClusterID, n.conf.Machine.ClusterID()
 	if ours != "" && theirs != "" && ours != theirs {

@@ -24,11 +24,13 @@ type raftStreams struct {
 	mux *mux
 	id  uuid.UUID
 	dir *directory
+	// broken wakes who looks whether the leader is there still.
+	broken chan struct{}
 }
 
 // newRaftStreams must be called before the mux serves.
 func newRaftStreams(m *mux, id uuid.UUID, dir *directory) *raftStreams {
-	r := &raftStreams{mux: m, id: id, dir: dir}
+	r := &raftStreams{mux: m, id: id, dir: dir, broken: make(chan struct{}, 1)}
 	r.streamQueue = m.queue(streamRaft, r.hello)
 	return r
 }
@@ -42,6 +44,15 @@ func (r *raftStreams) hello(conn net.Conn) error {
 		return fmt.Errorf("meant for node %s, this is %s", target, r.id)
 	}
 	return nil
+}
+
+// Accept gives the next connection that another server has opened.
+func (r *raftStreams) Accept() (net.Conn, error) {
+	conn, err := r.streamQueue.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &brokenStream{Conn: conn, broken: func() { wake(r.broken) }}, nil
 }
 
 // Dial opens a connection to the server whose id is the address.

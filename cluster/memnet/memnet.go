@@ -5,13 +5,13 @@ package memnet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -19,7 +19,7 @@ import (
 const packetQueue = 1024
 
 // ErrRefused is given for a dial to an address where nobody listens.
-var ErrRefused = errors.New("connection refused")
+const ErrRefused = syscall.ECONNREFUSED
 
 // Net connects hosts. Safe for concurrent use.
 type Net struct {
