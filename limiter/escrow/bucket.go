@@ -150,11 +150,14 @@ func (s *shard) open(now Instant, v *view, k *bucket, b ledger.Budget, l ledger.
 	if h := v.rosters.History; len(h) > 0 && len(d.Members) == 0 && h[0].Since >= v.stamp-newCluster {
 		since, d.Members = h[0].From(), h[0].Members // the first one ever
 	}
+	if since > now.Lo {
+		return false
+	}
 	if since > 0 && len(d.Members) > 0 {
 		k.flow = flowOf(b.Period, k.limit, k.burst, s.bucketShare(v, d.Members, b, k.burst))
 		k.full, k.settled = ticks(since), since/second
 	}
-	return since <= now.Lo
+	return true
 }
 
 func (s *shard) bucketShare(v *view, members []ledger.Member, b ledger.Budget, burst int64) int64 {
@@ -347,12 +350,17 @@ func (s *shard) bucketOver(now Instant, cl *cells.Cell) bool {
 	if s.hunts[placeOf(b)] != nil {
 		return false
 	}
-	known := s.settle(now, cl, b, configured(cl))
 	k := loadBucket(cl, b.Period)
+	if k.settled == 0 {
+		return true // nothing was ever taken
+	}
+	known := s.settle(now, cl, b, configured(cl))
+	k = loadBucket(cl, b.Period)
 	return known && k.full <= ticks(now.Lo) && k.othersFull(now, cl, b.Period) == 0
 }
 
-// configured is the limit that a bucket's cell has seen last.
+// configured is the limit that a bucket's cell has seen last. It does not say since
+// when there is one, which is needed once, to open the bucket.
 func configured(cl *cells.Cell) ledger.Limit {
 	v := cl.Max.Load()
 	return ledger.Limit{Version: uint64(cl.Version.Load()), Max: low(v), Burst: high(v)}
@@ -360,12 +368,13 @@ func configured(cl *cells.Cell) ledger.Limit {
 
 // bucketHolding is what there is of a bucket here. Spent is what is not back yet.
 func (s *shard) bucketHolding(now Instant, cl *cells.Cell, b ledger.Budget) Holding {
-	s.settle(now, cl, b, configured(cl))
-	k, h := loadBucket(cl, b.Period), s.describe(cl, b)
+	known := loadBucket(cl, b.Period).settled > 0 && s.settle(now, cl, b, configured(cl))
+	h := s.describe(cl, b)
 	h.Limit = configured(cl)
-	if !h.Minted {
+	if !known {
 		return h
 	}
+	k := loadBucket(cl, b.Period)
 	h.Spent = k.size - k.tokens(k.full, ticks(now.Hi), ticks(now.Hi), 0)
 	h.Credited = max(k.size, h.Spent+tokens(cl))
 	return h

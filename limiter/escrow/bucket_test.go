@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicegate/sluice/limiter/cells"
+	"github.com/sluicegate/sluice/limiter/ledger"
 	"github.com/sluicegate/sluice/limiter/window"
 )
 
@@ -163,5 +165,40 @@ func TestTightBucket(t *testing.T) {
 			}
 			t.Logf("%.1f %%; waited p50 %v p99 %v p99.9 %v; %d requests between nodes for %d of %d", 100*float64(got)/all, wait(0.5), wait(0.99), wait(0.999), requests, got, n)
 		})
+	}
+}
+
+// TestBucketSince: of a limit that counts from a time to come, nobody has anything
+// before, however often it is asked for or looked at.
+func TestBucketSince(t *testing.T) {
+	c, mono := lone(64)
+	p, _ := window.Bucket(600)
+	start := c.view.Load().stamp
+	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{Period: p, Max: 5, Burst: 5}}, Since: start + 2*second}
+	at := ledger.Budget{Key: c.key(lim, "key"), Period: p, Start: 1}
+	admitted := 0
+	for range 40 {
+		c.Holdings(mono, &Query{Budgets: []ledger.Budget{at}})
+		now, _ := c.Clock.At(mono)
+		if s := c.shardOf(at.Key); mono%second == 0 {
+			c.table.Sweep(cells.Shard(cells.Key(at.Key)), s.over(s.at(now)))
+		}
+		var d Decision
+		tk := c.Take(mono, lim, "key", &d)
+		if tk != nil {
+			c.Settle(mono, tk, &d)
+		}
+		if d.Admitted {
+			admitted++
+		}
+		if mono < 2*second && admitted > 0 {
+			t.Fatalf("admitted %v too early", time.Duration(2*second-mono)*time.Microsecond)
+		}
+		mono += 100 * millisecond
+		c.Observe(mono, &ledger.Outcome{Stamp: start + mono})
+		c.Clock.Sync(mono, mono, start+mono)
+	}
+	if admitted != 5 {
+		t.Errorf("%d of 5 admitted", admitted)
 	}
 }
