@@ -120,11 +120,12 @@ func hashChecks() []schema.Check {
 }
 
 // impliedAlgorithm lets a client say only what to hash on, which means consistent hashing, or only an
-// algorithm that hashes nothing.
+// algorithm that hashes nothing. Null is to hash on nothing, too.
 func impliedAlgorithm(in map[string]any) {
-	hashOn, _ := in["hash_on"].(string)
+	value, given := in["hash_on"]
+	hashOn, _ := value.(string)
 	switch algorithm := in["algorithm"]; {
-	case algorithm == "least-connections", algorithm == "latency":
+	case algorithm == "least-connections", algorithm == "latency", given && value == nil:
 		in["hash_on"] = "none"
 	case hashOn != "" && hashOn != "none":
 		in["algorithm"] = "consistent-hashing"
