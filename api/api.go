@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/fsm/schema"
+	"github.com/sluicegate/sluice/fsm/schema/entities"
 	"github.com/sluicegate/sluice/proxy/plugin"
 )
 
@@ -64,6 +65,8 @@ type Config struct {
 	// Problems gives the entities that the data plane cannot serve, as a value that is written as JSON
 	// under "problems" in GET /status; nil leaves that out.
 	Problems func() any
+	// LogLevels answers /debug/*/log-level; nil makes that a 404.
+	LogLevels LogLevels
 	// Budgets answers /cluster/budgets; nil makes that a 404.
 	Budgets Budgets
 	// Origins lists the web origins that browsers may call the API from (Kong's admin_gui_origin).
@@ -87,6 +90,7 @@ type API struct {
 	schemas     schema.Context
 	collections []*collection // a referenced one before those that reference it
 	byKind      map[string]*collection
+	unstored    map[string]*schema.Schema // of what has a schema and no entities
 	router      *router
 
 	accessMu sync.Mutex // an io.Writer need not be safe for concurrent use
@@ -100,6 +104,9 @@ func New(cfg Config) *API {
 		cfg:     cfg,
 		schemas: schema.Context{Now: cfg.Now, NewID: cfg.NewID, NewSecret: cfg.NewSecret},
 		byKind:  make(map[string]*collection),
+		unstored: map[string]*schema.Schema{
+			"tags": entities.Tags(), "filter_chains": entities.FilterChains(),
+		},
 	}
 	for _, def := range cfg.Machine.Definitions() {
 		c := newCollection(def, cfg.Plugins())
@@ -150,8 +157,11 @@ func (a *API) routes() *router {
 	a.nodeRoutes(rt)
 	a.budgetRoutes(rt)
 	a.schemaRoutes(rt)
+	a.levelRoutes(rt)
 	for _, c := range a.collections {
 		a.collectionRoutes(rt, c)
 	}
+	a.upstreamRoutes(rt)
+	a.absentRoutes(rt)
 	return rt
 }

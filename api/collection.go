@@ -37,6 +37,10 @@ type hooks struct {
 	byName func(v *fsm.View, name string) (*fsm.Entity, error)
 	// tellsMissing makes GET of a missing id say which one it was, as PATCH does for every kind.
 	tellsMissing bool
+	// nestedOnly leaves out the paths that do not lead through an owner.
+	nestedOnly bool
+	// changesOnly makes PUT a PATCH: it creates nothing.
+	changesOnly bool
 	// hidden are foreign fields whose parent has no path below the entity.
 	hidden []string
 	// prepare changes the body of a PUT or a PATCH before anything looks at it.
@@ -61,6 +65,12 @@ func hooksOf(kind string) hooks {
 		return hooks{lookups: map[string]int{"custom_id": 1}}
 	case "plugins":
 		return hooks{schema: withPlugins, check: checkProtocols, warn: (*API).warnings}
+	case "upstreams":
+		return hooks{warn: warnUpstream}
+	case "targets":
+		return hooks{nestedOnly: true, changesOnly: true, warn: warnUpstream}
+	case "vaults":
+		return hooks{schema: withVaults}
 	}
 	return hooks{}
 }
@@ -77,9 +87,11 @@ func newCollection(def *fsm.Definition, plugins []*plugin.Definition) *collectio
 func (a *API) collectionRoutes(rt *router, c *collection) {
 	all := "/" + c.Path
 	one := fmt.Sprintf("%s/{%s}", all, c.Kind)
-	rt.handle(http.MethodGet, all, func(q *request) (*reply, error) { return a.list(q, c, nil) })
-	rt.handle(http.MethodPost, all, func(q *request) (*reply, error) { return a.create(q, c, nil) })
-	a.itemRoutes(rt, one, func(q *request) target { return target{coll: c, key: q.params[0]} })
+	if !c.hooks.nestedOnly {
+		rt.handle(http.MethodGet, all, func(q *request) (*reply, error) { return a.list(q, c, nil) })
+		rt.handle(http.MethodPost, all, func(q *request) (*reply, error) { return a.create(q, c, nil) })
+		a.itemRoutes(rt, one, func(q *request) target { return target{coll: c, key: q.params[0]} })
+	}
 	for _, f := range c.Foreign {
 		if f.List {
 			continue
@@ -92,7 +104,7 @@ func (a *API) collectionRoutes(rt *router, c *collection) {
 		a.itemRoutes(rt, fmt.Sprintf("%s/{%s}", under, c.Kind), func(q *request) target {
 			return target{coll: c, key: q.params[1], owner: ownerOf(q)}
 		})
-		if slices.Contains(c.hooks.hidden, f.Field) {
+		if c.hooks.nestedOnly || slices.Contains(c.hooks.hidden, f.Field) {
 			continue
 		}
 		a.itemRoutes(rt, one+"/"+f.Field, func(q *request) target {
@@ -103,7 +115,13 @@ func (a *API) collectionRoutes(rt *router, c *collection) {
 
 func (a *API) itemRoutes(rt *router, pattern string, of func(*request) target) {
 	rt.handle(http.MethodGet, pattern, func(q *request) (*reply, error) { return a.get(q, of(q)) })
-	rt.handle(http.MethodPut, pattern, func(q *request) (*reply, error) { return a.put(q, of(q)) })
+	rt.handle(http.MethodPut, pattern, func(q *request) (*reply, error) {
+		t := of(q)
+		if t.coll.hooks.changesOnly {
+			return a.patch(q, t)
+		}
+		return a.put(q, t)
+	})
 	rt.handle(http.MethodPatch, pattern, func(q *request) (*reply, error) { return a.patch(q, of(q)) })
 	rt.handle(http.MethodDelete, pattern, func(q *request) (*reply, error) { return a.delete(q, of(q)) })
 }
@@ -134,6 +152,14 @@ func (c *collection) find(v *fsm.View, key string, now int64) (*fsm.Entity, erro
 		return nil, nil
 	}
 	return e, nil
+}
+
+// findNested gives the entity of an owner that a path segment names by NestedKey, or nil.
+func (c *collection) findNested(v *fsm.View, ownerID, key string, now int64) *fsm.Entity {
+	if e := v.LookupNested(c.Kind, ownerID, key); e != nil && !e.Expired(now) {
+		return e
+	}
+	return nil
 }
 
 // operation makes the operation that stores an entity, as Insert or Update gave it. expiresAt counts where

@@ -82,20 +82,39 @@ func TestEndpoints(t *testing.T) {
 	for _, path := range h.get("/endpoints").fields(t)["data"].([]any) {
 		list = append(list, path.(string))
 	}
-	want := []string{
-		"/", "/ca_certificates", "/ca_certificates/{ca_certificates}", "/certificates", "/certificates/{certificates}",
-		"/certificates/{certificates}/services", "/certificates/{certificates}/services/{services}",
-		"/certificates/{certificates}/snis", "/certificates/{certificates}/snis/{snis}", "/services/{services}/client_certificate",
-		"/snis", "/snis/{snis}",
-		"/cluster", "/consumers", "/consumers/{consumers}", "/consumers/{consumers}/jwt", "/consumers/{consumers}/jwt/{jwt_secrets}",
-		"/consumers/{consumers}/key-auth", "/consumers/{consumers}/key-auth/{keyauth_credentials}", "/consumers/{consumers}/plugins",
-		"/consumers/{consumers}/plugins/{plugins}", "/endpoints", "/jwts", "/jwts/{jwt_secrets}", "/jwts/{jwt_secrets}/consumer",
-		"/key-auths", "/key-auths/{keyauth_credentials}", "/key-auths/{keyauth_credentials}/consumer", "/plugins", "/plugins/enabled",
-		"/plugins/schema/{name}", "/plugins/{plugins}", "/plugins/{plugins}/consumer", "/plugins/{plugins}/route", "/plugins/{plugins}/service",
-		"/routes", "/routes/{routes}", "/routes/{routes}/plugins", "/routes/{routes}/plugins/{plugins}", "/routes/{routes}/service",
-		"/schemas/plugins/validate", "/schemas/plugins/{name}", "/schemas/{db_entity_name}/validate", "/schemas/{name}",
-		"/services", "/services/{services}", "/services/{services}/plugins", "/services/{services}/plugins/{plugins}",
-		"/services/{services}/routes", "/services/{services}/routes/{routes}", "/status", "/tags", "/tags/{tags}",
+	want := strings.Fields(`
+		/ /cache /cache/{key} /cluster /clustering/data-planes /clustering/status /endpoints /plugins/enabled /plugins/schema/{name}
+		/proxy-cache /proxy-cache/{cache_key} /proxy-cache/{plugin_id}/caches/{cache_key}
+		/schemas/plugins/validate /schemas/plugins/{name} /schemas/vaults/validate /schemas/vaults/{name}
+		/schemas/{db_entity_name}/validate /schemas/{name} /status /status/dns /tags /tags/{tags} /timers
+		/filter-chains/{filter_chains}/route /filter-chains/{filter_chains}/service
+		/upstreams/{upstreams}/health /upstreams/{upstreams}/targets/all
+		/upstreams/{upstreams}/targets/{targets}/healthy /upstreams/{upstreams}/targets/{targets}/unhealthy
+		/upstreams/{upstreams}/targets/{targets}/{address}/healthy /upstreams/{upstreams}/targets/{targets}/{address}/unhealthy`)
+	for _, collection := range strings.Fields(`
+		/acls /basic-auths /ca_certificates /certificates /certificates/{certificates}/services /certificates/{certificates}/snis
+		/certificates/{certificates}/upstreams /consumers /consumers/{consumers}/acls /consumers/{consumers}/basic-auth
+		/consumers/{consumers}/hmac-auth /consumers/{consumers}/jwt /consumers/{consumers}/key-auth /consumers/{consumers}/oauth2
+		/consumers/{consumers}/plugins /filter-chains /hmac-auths /jwts /key-auths /key-sets /key-sets/{key_sets}/keys /keys /oauth2
+		/oauth2/{oauth2_credentials}/oauth2_tokens /oauth2_tokens /plugins /routes /routes/{routes}/filter-chains
+		/routes/{routes}/plugins /services /services/{services}/filter-chains /services/{services}/oauth2_tokens
+		/services/{services}/plugins /services/{services}/routes /snis /upstreams /upstreams/{upstreams}/targets /vaults`) {
+		last := collection[strings.LastIndexByte(collection, '/')+1:]
+		kind := map[string]string{
+			"basic-auth": "basicauth_credentials", "hmac-auth": "hmacauth_credentials", "jwt": "jwt_secrets",
+			"key-auth": "keyauth_credentials", "key-set": "key_sets", "oauth2": "oauth2_credentials", "filter-chain": "filter_chains",
+		}[strings.TrimSuffix(last, "s")]
+		want = append(want, collection, fmt.Sprintf("%s/{%s}", collection, or(kind, last)))
+	}
+	for kind, fields := range map[string]string{
+		"acls/{acls}": "consumer", "basic-auths/{basicauth_credentials}": "consumer", "hmac-auths/{hmacauth_credentials}": "consumer",
+		"jwts/{jwt_secrets}": "consumer", "key-auths/{keyauth_credentials}": "consumer", "oauth2/{oauth2_credentials}": "consumer",
+		"oauth2_tokens/{oauth2_tokens}": "credential service", "keys/{keys}": "set", "plugins/{plugins}": "consumer route service",
+		"routes/{routes}": "service", "services/{services}": "client_certificate", "upstreams/{upstreams}": "client_certificate",
+	} {
+		for field := range strings.FieldsSeq(fields) {
+			want = append(want, "/"+kind+"/"+field)
+		}
 	}
 	slices.Sort(list)
 	slices.Sort(want)
@@ -166,4 +185,11 @@ func TestMetricsAndCluster(t *testing.T) {
 	if r := newHarness(t, nil).get("/metrics"); r.status != 404 {
 		t.Errorf("without metrics: %d", r.status)
 	}
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }

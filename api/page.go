@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"net/url"
 	"slices"
@@ -49,6 +50,13 @@ func parsePage(query url.Values, keys int, tagged bool) (*page, error) {
 		}
 	}
 	return p, nil
+}
+
+// withoutOffset gives a query whose pages have tokens of another kind.
+func withoutOffset(query url.Values) url.Values {
+	query = maps.Clone(query)
+	query.Del("offset")
+	return query
 }
 
 func parseSize(text string) (int, error) {

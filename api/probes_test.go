@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -33,10 +34,6 @@ type probe struct {
 
 // skipped lists the probes that are not replayed: a pattern of the request line, and why.
 var skipped = []struct{ pattern, reason string }{
-	{`/upstreams\b|/targets/`, "entity not built: upstreams and targets"},
-	{`/key-sets|/keys\b`, "entity not built: keys and key sets"},
-	{`/vaults`, "entity not built: vaults"},
-	{`/basic-auth|/hmac-auth|/acls|/oauth2`, "entity not built: credentials other than jwt and key-auth"},
 	{`name=(tcp-log|cors|acl|http-log|file-log|proxy-cache|request-transformer)\b|"name":"(request-transformer|correlation-id)"`,
 		"plugin not built"},
 	{`^/plugins/enabled$`, "lists Kong's plugins"},
@@ -116,17 +113,30 @@ func skipReason(line string) string {
 func (h *harness) expect(want, method string, secrets *secretSource) {
 	h.nextID, secrets.values = "", nil
 	if method == http.MethodGet {
+		h.stopTTL(want)
 		return
 	}
 	h.nextID, _ = fieldOf(want, "id").(string)
-	for _, name := range []string{"key", "secret"} {
+	for _, name := range []string{"client_id", "client_secret", "key", "secret"} {
 		if value, ok := fieldOf(want, name).(string); ok && len(value) == 32 {
 			secrets.values = append(secrets.values, value)
 		}
 	}
 	for _, name := range []string{"updated_at", "created_at"} {
 		if at, ok := fieldOf(want, name).(float64); ok {
-			h.now = time.Unix(int64(at), 0)
+			h.now = time.UnixMilli(int64(math.Round(at * 1000)))
+			return
+		}
+	}
+}
+
+// stopTTL goes back to when an entity with a ttl was made: the reference's store does not count ttl down.
+func (h *harness) stopTTL(want string) {
+	data, _ := fieldOf(want, "data").([]any)
+	for _, entry := range data {
+		entity, _ := entry.(map[string]any)
+		if _, counts := entity["ttl"].(float64); counts {
+			h.now = time.Unix(int64(entity["created_at"].(float64)), 0)
 			return
 		}
 	}

@@ -27,6 +27,14 @@ func (a *API) get(q *request, t target) (*reply, error) {
 
 // list answers GET of a collection, in the order of ids.
 func (a *API) list(q *request, c *collection, o *owner) (*reply, error) {
+	if o == nil {
+		return a.listAt(q, c, nil, "")
+	}
+	return a.listAt(q, c, o, c.nested(o.field))
+}
+
+// listAt is list at a path below the owner.
+func (a *API) listAt(q *request, c *collection, o *owner, below string) (*reply, error) {
 	v, now := a.view(), a.now()
 	path, ownerID := "/"+c.Path, ""
 	if o != nil {
@@ -34,7 +42,7 @@ func (a *API) list(q *request, c *collection, o *owner) (*reply, error) {
 		if ownerID, err = o.find(v, now); err != nil {
 			return nil, err
 		}
-		path = fmt.Sprintf("/%s/%s/%s", o.coll.Path, ownerID, c.nested(o.field))
+		path = fmt.Sprintf("/%s/%s/%s", o.coll.Path, ownerID, below)
 	} else {
 		for argument, unique := range c.hooks.lookups {
 			if q.query.Has(argument) {

@@ -87,7 +87,7 @@ func (c *collection) resolve(v *fsm.View, reference map[string]any) (id string, 
 // checkReferences makes the checks of a valid entity that need others. That the referenced entities exist
 // is checked when the command is applied, except for kinds that this build does not have.
 func (a *API) checkReferences(v *fsm.View, c *collection, entity map[string]any) error {
-	if err := checkResolved(c, entity); err != nil {
+	if err := checkResolved(c.schema, entity); err != nil {
 		return err
 	}
 	for f := range c.schema.ForeignFields() {
@@ -105,8 +105,8 @@ func (a *API) checkReferences(v *fsm.View, c *collection, entity map[string]any)
 }
 
 // checkResolved rejects references that name nothing.
-func checkResolved(c *collection, entity map[string]any) error {
-	for f := range c.schema.Unresolved(entity) {
+func checkResolved(s *schema.Schema, entity map[string]any) error {
+	for f := range s.Unresolved(entity) {
 		return schema.FieldViolation(f.Name+".id", "missing primary key")
 	}
 	return nil

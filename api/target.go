@@ -1,6 +1,9 @@
 package api
 
-import "github.com/sluicegate/sluice/fsm"
+import (
+	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/fsm/schema"
+)
 
 // target is the one entity that a path names.
 type target struct {
@@ -65,6 +68,10 @@ func (t *target) locate(v *fsm.View, now int64) (found, error) {
 			return f, err
 		}
 	}
+	if t.owner != nil && t.coll.NestedKey != "" && !schema.IsUUID(t.key) {
+		f.entity = t.coll.findNested(v, f.parentID, t.key, now)
+		return f, nil
+	}
 	if f.entity, err = t.coll.find(v, t.key, now); err != nil {
 		return f, err
 	}
@@ -72,6 +79,29 @@ func (t *target) locate(v *fsm.View, now int64) (found, error) {
 		return f, errNotFound
 	}
 	return f, nil
+}
+
+// keyField is the field that the path gives the value of, "" if that is an id or nothing.
+func (t *target) keyField() string {
+	switch {
+	case t.key == "" || schema.IsUUID(t.key):
+		return ""
+	case t.owner != nil && t.coll.NestedKey != "":
+		return t.coll.NestedKey
+	}
+	return t.coll.Key
+}
+
+// keyTaken says that a write was refused because another entity has the value of keyField, and for nothing
+// else.
+func (t *target) keyTaken(e *fsm.Error) bool {
+	field := t.keyField()
+	_, taken := e.Fields[field]
+	fields := 1
+	if field == t.coll.NestedKey {
+		fields = 2 // the owner's reference is the other one
+	}
+	return e.Code == fsm.CodeUnique && field != "" && taken && len(e.Fields) == fields
 }
 
 // follow finds the entity that the child references.

@@ -60,8 +60,8 @@ func (a *API) replace(v *fsm.View, t *target, old *fsm.Entity, in map[string]any
 		return nil, err
 	}
 	in["id"] = old.ID
-	if t.coll.Key != "" && t.key != "" && !schema.IsUUID(t.key) {
-		in[t.coll.Key] = t.key
+	if field := t.keyField(); field != "" {
+		in[field] = t.key
 	}
 	if _, given := in["created_at"]; !given {
 		in["created_at"] = stored["created_at"]
@@ -78,11 +78,10 @@ func (a *API) replace(v *fsm.View, t *target, old *fsm.Entity, in map[string]any
 // putNew plans the PUT of an entity that does not exist. Another writer may make it first; then the loser
 // looks again and replaces.
 func (a *API) putNew(v *fsm.View, t *target, in map[string]any, now int64) (*plan, error) {
-	switch {
-	case schema.IsUUID(t.key):
+	if schema.IsUUID(t.key) {
 		in["id"] = strings.ToLower(t.key)
-	case t.key != "" && t.coll.Key != "":
-		in[t.coll.Key] = t.key
+	} else if field := t.keyField(); field != "" {
+		in[field] = t.key
 	}
 	entity, err := a.insert(v, t.coll, in)
 	if err != nil {
@@ -96,16 +95,13 @@ func (a *API) putNew(v *fsm.View, t *target, in map[string]any, now int64) (*pla
 // lost says that a PUT was refused because another writer was faster. It does not depend on what was
 // planned: a write that is repeated under its id is planned on a newer view, and gets its old refusals.
 func (t *target) lost(e *fsm.Error) bool {
-	_, keyTaken := e.Fields[t.coll.Key]
 	switch {
 	case movedOn(e), t.owner.gone(e):
 		return true
 	case schema.IsUUID(t.key):
 		return e.Code == fsm.CodePrimaryKey
-	case t.key != "":
-		return e.Code == fsm.CodeUnique && keyTaken && len(e.Fields) == 1
 	}
-	return false
+	return t.keyTaken(e)
 }
 
 // associate adds to a plan that makes a parent the operation that makes the child reference it.

@@ -80,7 +80,7 @@ func TestNestedPaths(t *testing.T) {
 		{"DELETE", "/services/s1", "", 400, "an existing 'routes' entity references this 'services' entity"},
 		{"DELETE", "/consumers/bob", "", 204, ""},
 		{"GET", "/jwts/k", "", 404, "Not found"},
-		{"GET", "/upstreams", "", 404, `{"message":"Not found"}`},
+		{"GET", "/workspaces", "", 404, `{"message":"Not found"}`},
 	})
 }
 

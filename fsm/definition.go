@@ -38,9 +38,13 @@ type Definition struct {
 	// Key is the field that names an entity in a URL besides its id, "" for
 	// none. It is the first of Unique. (A certificate is named by its SNIs; the
 	// Admin API sees to that.)
-	Key     string
-	Schema  *schema.Schema
-	Foreign []Foreign
+	Key string
+	// NestedKey is the field that names an entity in a URL below its owner, if the
+	// kind has no Key: a target below its upstream. Unique's first set is then the
+	// owner's foreign field and this one.
+	NestedKey string
+	Schema    *schema.Schema
+	Foreign   []Foreign
 	// Unique lists the sets of fields of which no two entities may have the
 	// same values.
 	Unique [][]string
@@ -110,6 +114,67 @@ func Definitions() []*Definition {
 			Foreign: []Foreign{{Field: "consumer", Kind: "consumers", OnDelete: Cascade, Nested: "key-auth"}},
 			Unique:  [][]string{{"key"}},
 			newView: func() any { return new(KeyAuth) },
+		},
+		{
+			Kind: "basicauth_credentials", Path: "basic-auths", Key: "username", Schema: entities.BasicauthCredentials(),
+			Foreign: []Foreign{{Field: "consumer", Kind: "consumers", OnDelete: Cascade, Nested: "basic-auth"}},
+			Unique:  [][]string{{"username"}},
+			newView: func() any { return new(BasicAuth) },
+		},
+		{
+			Kind: "hmacauth_credentials", Path: "hmac-auths", Key: "username", Schema: entities.HMACauthCredentials(),
+			Foreign: []Foreign{{Field: "consumer", Kind: "consumers", OnDelete: Cascade, Nested: "hmac-auth"}},
+			Unique:  [][]string{{"username"}},
+			newView: func() any { return new(HMACAuth) },
+		},
+		{
+			Kind: "acls", Path: "acls", NestedKey: "group", Schema: entities.ACLs(),
+			Foreign: []Foreign{{Field: "consumer", Kind: "consumers", OnDelete: Cascade, Nested: "acls"}},
+			Unique:  [][]string{{"consumer", "group"}},
+			newView: func() any { return new(ACL) },
+		},
+		{
+			Kind: "oauth2_credentials", Path: "oauth2", Key: "client_id", Schema: entities.OAuth2Credentials(),
+			Foreign: []Foreign{{Field: "consumer", Kind: "consumers", OnDelete: Cascade, Nested: "oauth2"}},
+			Unique:  [][]string{{"client_id"}},
+			newView: func() any { return new(OAuth2Credential) },
+		},
+		{
+			Kind: "oauth2_tokens", Path: "oauth2_tokens", Key: "access_token", Schema: entities.OAuth2Tokens(), TTL: true,
+			Foreign: []Foreign{
+				{Field: "credential", Kind: "oauth2_credentials", OnDelete: Cascade, Nested: "oauth2_tokens"},
+				{Field: "service", Kind: "services", OnDelete: Cascade, Nested: "oauth2_tokens"},
+			},
+			Unique:  [][]string{{"access_token"}, {"refresh_token"}},
+			newView: func() any { return new(OAuth2Token) },
+		},
+		{
+			Kind: "upstreams", Path: "upstreams", Key: "name", Schema: entities.Upstreams(),
+			Foreign: []Foreign{{Field: "client_certificate", Kind: "certificates", OnDelete: Restrict, Nested: "upstreams"}},
+			Unique:  [][]string{{"name"}},
+			newView: func() any { return new(Upstream) },
+		},
+		{
+			Kind: "targets", Path: "targets", NestedKey: "target", Schema: entities.Targets(),
+			Foreign: []Foreign{{Field: "upstream", Kind: "upstreams", OnDelete: Cascade, Nested: "targets"}},
+			Unique:  [][]string{{"upstream", "target"}},
+			newView: func() any { return new(Target) },
+		},
+		{
+			Kind: "key_sets", Path: "key-sets", Key: "name", Schema: entities.KeySets(),
+			Unique:  [][]string{{"name"}},
+			newView: func() any { return new(KeySet) },
+		},
+		{
+			Kind: "keys", Path: "keys", Key: "name", Schema: entities.Keys(),
+			Foreign: []Foreign{{Field: "set", Kind: "key_sets", OnDelete: Cascade, Nested: "keys"}},
+			Unique:  [][]string{{"name"}, {"kid", "set"}},
+			newView: func() any { return new(Key) },
+		},
+		{
+			Kind: "vaults", Path: "vaults", Key: "prefix", Schema: entities.Vaults(),
+			Unique:  [][]string{{"prefix"}},
+			newView: func() any { return new(Vault) },
 		},
 	}
 }

@@ -154,6 +154,10 @@ func (e *Entity) named(f Foreign) []string {
 	return nil
 }
 
+// uniqueSeparator stands between the values of a set of fields. No id has it, so
+// two sets of an id and one more value are only equal if both parts are.
+const uniqueSeparator = "\x00"
+
 // uniqueKey joins the values of a set of fields. A set of one null field has
 // no key (null never collides); inside a larger set null is a value like any
 // other.
@@ -161,7 +165,7 @@ func uniqueKey(set []string, fields map[string]any) string {
 	var b strings.Builder
 	for i, name := range set {
 		if i > 0 {
-			b.WriteByte(0)
+			b.WriteString(uniqueSeparator)
 		}
 		switch v := fields[name].(type) {
 		case string:

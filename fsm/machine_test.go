@@ -74,6 +74,10 @@ func TestWriteChecks(t *testing.T) {
 	authority := op(Create, "ca_certificates", idB, `,"cert":"c","cert_digest":"d"`)
 	sni := op(Create, "snis", idD, `,"name":"a.test","certificate":{"id":"`+idA+`"}`)
 	secure := op(Create, "services", idD, `,"client_certificate":{"id":"`+idA+`"},"ca_certificates":["`+idB+`"]`)
+	upstream := op(Create, "upstreams", idA, `,"name":"u"`)
+	target := op(Create, "targets", idB, `,"target":"h:1","upstream":{"id":"`+idA+`"}`)
+	app := op(Create, "oauth2_credentials", idA, `,"name":"n","client_id":"i","consumer":{"id":"`+idC+`"}`)
+	token := op(Create, "oauth2_tokens", idB, `,"access_token":"a","refresh_token":null,"credential":{"id":"`+idA+`"}`)
 	cases := []struct {
 		name    string
 		before  []Op
@@ -120,6 +124,22 @@ func TestWriteChecks(t *testing.T) {
 			op(Delete, "ca_certificates", idB, ""), 0, ""},
 		{"same authority again", []Op{authority}, op(Create, "ca_certificates", idC, `,"cert":"x","cert_digest":"d"`), CodeUnique,
 			`UNIQUE violation detected on '{cert_digest="d"}'`},
+		{"target twice", []Op{upstream, target}, op(Create, "targets", idC, `,"target":"h:1","upstream":{"id":"`+idA+`"}`), CodeUnique,
+			`UNIQUE violation detected on '{target="h:1",upstream={id="` + idA + `"}}'`},
+		{"target of two upstreams", []Op{upstream, op(Create, "upstreams", idC, `,"name":"v"`), target},
+			op(Create, "targets", idD, `,"target":"h:1","upstream":{"id":"`+idC+`"}`), 0, ""},
+		{"group twice", []Op{consumer, op(Create, "acls", idA, `,"group":"g","consumer":{"id":"`+idC+`"}`)},
+			op(Create, "acls", idB, `,"group":"g","consumer":{"id":"`+idC+`"}`), CodeUnique,
+			`UNIQUE violation detected on '{consumer={id="` + idC + `"},group="g"}'`},
+		{"key id twice, without a set", []Op{op(Create, "keys", idA, `,"kid":"1","set":null`)}, op(Create, "keys", idB, `,"kid":"1","set":null`),
+			CodeUnique, `UNIQUE violation detected on '{kid="1",set=null}'`},
+		{"key id in two sets", []Op{op(Create, "key_sets", idC, ""), op(Create, "keys", idA, `,"kid":"1","set":null`)},
+			op(Create, "keys", idB, `,"kid":"1","set":{"id":"`+idC+`"}`), 0, ""},
+		{"null tokens never collide", []Op{consumer, app, token}, op(Create, "oauth2_tokens", idD, `,"access_token":"b","refresh_token":null,"credential":{"id":"`+idA+`"}`), 0, ""},
+		{"delete the certificate of an upstream", []Op{op(Create, "certificates", idB, ""), op(Create, "upstreams", idA, `,"client_certificate":{"id":"`+idB+`"}`)},
+			op(Delete, "certificates", idB, ""), CodeForeignKey, `an existing 'upstreams' entity references this 'certificates' entity`},
+		{"prefix of two vaults", []Op{op(Create, "vaults", idA, `,"prefix":"p"`)}, op(Create, "vaults", idB, `,"prefix":"p"`), CodeUnique,
+			`UNIQUE violation detected on '{prefix="p"}'`},
 		{"unknown kind", nil, op(Create, "spaceships", idA, ""), CodeRefused, `unknown command: kind "spaceships"`},
 		{"unknown verb", nil, op("upset", "services", idA, ""), CodeRefused, `unknown command: verb "upset"`},
 		{"id in the body differs", nil, Op{Verb: Create, Kind: "services", ID: idA, Raw: []byte(`{"id":"x"}`)}, CodeRefused,

@@ -199,6 +199,16 @@ func (v *View) Lookup(kind, key string) *Entity {
 	return first(v.txn(), kind, uniqueIndex(0), key)
 }
 
+// LookupNested gives the entity that a key names (Definition.NestedKey: a target's
+// "host:port", an ACL's group) among those that belong to an owner, or nil.
+func (v *View) LookupNested(kind, ownerID, key string) *Entity {
+	def := v.defs[kind]
+	if def == nil || def.NestedKey == "" || ownerID == "" || key == "" {
+		return nil
+	}
+	return first(v.db.Txn(false), kind, uniqueIndex(0), ownerID+uniqueSeparator+key)
+}
+
 // LookupUnique gives the entity whose i-th unique set (Definition.Unique, of
 // one field) has a value, or nil.
 func (v *View) LookupUnique(kind string, i int, value string) *Entity {

@@ -109,21 +109,3 @@ type Plugin struct {
 	Enabled      bool           `json:"enabled"`
 	Config       map[string]any `json:"config"`
 }
-
-// JWTSecret is a consumer's credential for the jwt plugin (jwt_secrets).
-type JWTSecret struct {
-	ID           string `json:"id"`
-	Consumer     Ref    `json:"consumer"`
-	Key          string `json:"key"`
-	Secret       string `json:"secret"`
-	RSAPublicKey string `json:"rsa_public_key"`
-	Algorithm    string `json:"algorithm"`
-}
-
-// KeyAuth is a consumer's credential for the key-auth plugin
-// (keyauth_credentials).
-type KeyAuth struct {
-	ID       string `json:"id"`
-	Consumer Ref    `json:"consumer"`
-	Key      string `json:"key"`
-}

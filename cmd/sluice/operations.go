@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/cluster"
-	"github.com/sluicegate/sluice/internal/obs"
 )
 
 // Paths of the Admin API that operate the node. They are no part of package
@@ -18,7 +17,6 @@ import (
 const (
 	pathLeave = "/cluster/leave"
 	pathNodes = "/cluster/nodes/"
-	pathLevel = "/debug/node/log-level"
 )
 
 var (
@@ -41,30 +39,10 @@ func (g *gateway) operations(next http.Handler) http.Handler {
 				err = g.node.Remove(r.Context(), id)
 			}
 			g.answer(w, err, "removed")
-		case path == pathLevel && r.Method == http.MethodGet:
-			g.answer(w, nil, "log level: "+g.level.String())
-		case strings.HasPrefix(path, pathLevel+"/") && r.Method == http.MethodPut:
-			status, message := g.setLevel(strings.TrimPrefix(path, pathLevel+"/"), r.URL.Query().Has("timeout"))
-			writeJSON(w, status, map[string]string{"message": message})
 		default:
 			next.ServeHTTP(w, r)
 		}
 	})
-}
-
-// setLevel changes what is logged, in Kong's words.
-func (g *gateway) setLevel(name string, timed bool) (status int, message string) {
-	level, err := obs.ParseLevel(name)
-	switch {
-	case err != nil:
-		return http.StatusBadRequest, err.Error()
-	case timed:
-		return http.StatusBadRequest, "timeout is not supported: a log level stays until it is changed again"
-	case level == g.level.Level():
-		return http.StatusOK, "log level is already " + name
-	}
-	g.level.SetLevel(level)
-	return http.StatusOK, "log level changed"
 }
 
 func (g *gateway) answer(w http.ResponseWriter, err error, done string) {

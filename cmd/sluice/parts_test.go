@@ -253,7 +253,7 @@ func TestOperationStatus(t *testing.T) {
 func TestOperationsLeaveTheRest(t *testing.T) {
 	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.EscapedPath()) })
 	handler := new(gateway).operations(next)
-	for _, target := range []string{"GET " + pathLeave, "GET " + pathNodes + "x", "POST " + pathLevel, "GET /cluster", "POST /cluster", "GET /services/a%2Fb", "GET //x/../y"} {
+	for _, target := range []string{"GET " + pathLeave, "GET " + pathNodes + "x", "PUT /debug/node/log-level/debug", "GET /cluster", "POST /cluster", "GET /services/a%2Fb", "GET //x/../y"} {
 		method, path, _ := strings.Cut(target, " ")
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest(method, "http://node"+path, nil)

@@ -66,7 +66,7 @@ Later layers win: defaults < file < KONG_* < SLUICE_* < flags.`,
 type gateway struct {
 	cfg      *config.Config
 	files    *obs.Files
-	level    zap.AtomicLevel
+	levels   *obs.Levels
 	log      *zap.Logger // the proxy's and the cluster's
 	adminLog *zap.Logger
 	registry *prometheus.Registry
@@ -115,12 +115,11 @@ func (g *gateway) openDataDir(context.Context) error {
 	return nil
 }
 
-func (g *gateway) openLogs(context.Context) error {
-	level, err := obs.ParseLevel(g.cfg.LogLevel())
-	if err != nil {
+func (g *gateway) openLogs(context.Context) (err error) {
+	if g.levels, err = obs.NewLevels(g.cfg.LogLevel()); err != nil {
 		return err
 	}
-	g.level = zap.NewAtomicLevelAt(level)
+	g.onClose(func(context.Context) error { g.levels.Close(); return nil })
 	g.files = obs.NewFiles()
 	g.onClose(func(context.Context) error { return g.files.Close() })
 	main, err := g.files.Open(g.cfg.ProxyErrorLog())
@@ -131,8 +130,8 @@ func (g *gateway) openLogs(context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.log = obs.NewLogger(main, g.level)
-	g.adminLog = obs.NewLogger(admin, g.level).Named("admin")
+	g.log = obs.NewLogger(main, g.levels.Atomic())
+	g.adminLog = obs.NewLogger(admin, g.levels.Atomic()).Named("admin")
 	g.registry = obs.NewRegistry(buildVersion())
 	g.log.Info("starting", zap.String("version", buildVersion()), zap.String("settings_file", g.cfg.File()), zap.Int("pid", os.Getpid()))
 	for _, note := range g.cfg.Notes() {
@@ -221,7 +220,7 @@ func (g *gateway) openAdmin(ctx context.Context) error {
 	conf := api.Config{
 		Cluster: apiCluster{g.node}, Machine: g.machine, Plugins: plugin.All, Info: g.info(), Budgets: apiBudgets{g.limiter, g.node},
 		Metrics: promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(g.adminLog)}),
-		Logger:  g.adminLog, AccessLog: combined,
+		Logger:  g.adminLog, AccessLog: combined, LogLevels: newClusterLevels(g.levels, g.node),
 	}
 	if g.proxy != nil {
 		conf.Status, conf.Problems = g.connections, g.problems

@@ -174,6 +174,7 @@ func TestOneNode(t *testing.T) {
 		}
 	})
 	t.Run("log level", func(t *testing.T) {
+		const pathLevel = "/debug/node/log-level"
 		if a := n.admin("PUT", pathLevel+"/debug", nil); a.status != 200 {
 			t.Errorf("PUT: %d %s", a.status, a.body)
 		}
@@ -186,8 +187,8 @@ func TestOneNode(t *testing.T) {
 		if a := n.admin("PUT", pathLevel+"/loud", nil); a.status != 400 || a.json(t)["message"] != "unknown log level: loud" {
 			t.Errorf("PUT of an unknown level: %d %s", a.status, a.body)
 		}
-		if a := n.admin("PUT", pathLevel+"/info?timeout=60", nil); a.status != 400 || n.admin("GET", pathLevel, nil).json(t)["message"] != "log level: debug" {
-			t.Errorf("PUT for a time: %d %s", a.status, a.body)
+		if a := n.admin("PUT", "/debug/cluster/log-level/info?timeout=60", nil); a.status != 200 || n.admin("GET", pathLevel, nil).json(t)["message"] != "log level: info" {
+			t.Errorf("PUT for all nodes: %d %s", a.status, a.body)
 		}
 	})
 	t.Run("metrics", func(t *testing.T) {

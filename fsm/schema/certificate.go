@@ -114,6 +114,11 @@ func CertificateDigest(cert *x509.Certificate) string {
 
 // KeyMatches says whether a private key is that of a certificate.
 func KeyMatches(cert *x509.Certificate, key crypto.Signer) bool {
-	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
-	return ok && public.Equal(cert.PublicKey)
+	return SameKey(key.Public(), cert.PublicKey)
+}
+
+// SameKey says whether two public keys are one.
+func SameKey(a, b crypto.PublicKey) bool {
+	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && key.Equal(b)
 }

@@ -146,7 +146,7 @@ func (v validator) applies(c *check, m, errs map[string]any) bool {
 		if !given {
 			absent++
 		}
-		if s, ok := value.(string); ok && c.nodes[i] != nil && c.nodes[i].Referenceable && isReference(s) {
+		if s, ok := value.(string); ok && c.nodes[i] != nil && c.nodes[i].Referenceable && IsReference(s) {
 			return false
 		}
 		own, above := problemAt(errs, steps)

@@ -19,6 +19,10 @@ func bodies() []string {
 		`{"name":"rate-limiting","config":{"minute":1e999,"redis":[],"redis_port":{}}}`,
 		`{"name":"jwt","config":{"claims_to_verify":{"1":"exp"}}}`, `{"name":["acl"],"config":null}`,
 		`{"consumer":{"id":["x"]},"algorithm":null,"rsa_public_key":"-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----"}`,
+		`{"name":"u.test","hash_on":"header","hash_on_header":"x-a","healthchecks":{"active":{"healthy":{"http_statuses":[1]}},"passive":null}}`,
+		`{"upstream":{"id":"` + someID + `"},"target":"[::1]:80","weight":-1}`, `{"target":"::ffff:1.2.3.4"}`, `{"target":"1.2.3.4:99999"}`,
+		`{"kid":"1","jwk":"{\"kid\":\"1\",\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AA\",\"y\":\"AA\"}"}`, `{"kid":"1","pem":{"public_key":"x"}}`,
+		`{"name":"env","prefix":"my-env","config":{"prefix":"X"}}`, `{"name":"n","hash_secret":true,"client_secret":"$pbkdf2-sha512$"}`,
 		`{"@entity":"x","":{"":[]}}`, `{"ttl":1e300}`, `{"id":null,"created_at":null,"updated_at":[]}`,
 	}
 }
@@ -162,4 +166,33 @@ func stringify(v any) any {
 	}
 	text, _ := json.Marshal(v)
 	return string(text)
+}
+
+// FuzzParseHost: what is parsed is a name or an address, and written with its port it is parsed to the same.
+func FuzzParseHost(f *testing.F) {
+	for _, host := range []string{"h.test", "h.test:80", "127.0.0.1", "127.000.0.1:8", "::1", "[::1]:80", "::ffff:1.2.3.4", "a:b", ":80", "-", "1.2.3", "[::1", "::1]"} {
+		f.Add(host)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		host, err := schema.ParseHost(text)
+		if err != nil {
+			return
+		}
+		again, err := schema.ParseHost(host.WithPort(8000))
+		if err != nil || again.Host != host.Host || again.Kind != host.Kind || !again.HasPort || host.HasPort && again.Port != host.Port {
+			t.Errorf("%q is %+v, written %q and read as %+v, %v", text, host, host.WithPort(8000), again, err)
+		}
+	})
+}
+
+// FuzzParseJWK: no text makes ParseJWK panic.
+func FuzzParseJWK(f *testing.F) {
+	for _, k := range jwks() {
+		f.Add(k.text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if key, err := schema.ParseJWK([]byte(text)); (key == nil) != (err != nil) {
+			t.Errorf("%v, %v", key, err)
+		}
+	})
 }

@@ -51,7 +51,7 @@ func (f *Field) publishValue(m map[string]any) {
 		attribute{"err", f.Err != "", f.Err},
 		attribute{"json_schema", f.JSONSchema != nil, f.JSONSchema},
 		flag("auto", f.Auto), flag("uuid", f.UUID), flag("timestamp", f.Timestamp),
-		flag("unique", f.Unique), flag("unique_across_ws", f.UniqueAcrossWS),
+		attribute{"unique", f.Unique || f.Repeatable, f.Unique}, flag("unique_across_ws", f.UniqueAcrossWS),
 		flag("referenceable", f.Referenceable), flag("encrypted", f.Encrypted),
 		flag("abstract", f.Abstract), flag("transient", f.Transient),
 	)

@@ -66,6 +66,7 @@ type Field struct {
 	UUID           bool
 	Timestamp      bool // Integer: Unix time in seconds; Number: seconds with milliseconds
 	Unique         bool
+	Repeatable     bool // publishes "unique": false, without a further meaning
 	UniqueAcrossWS bool
 
 	LenMin, LenMax, LenEq *int // bytes of a string, elements of an array, set or map
@@ -143,9 +144,17 @@ type Schema struct {
 	Checks     []Check
 	TTL        bool // entities may carry a "ttl" in seconds, see TTLMax
 
-	// Complete fills in what a valid entity's other fields determine (Kong's transformations). It runs
-	// last, may change the entity, and must give the same for the same fields.
+	// Imply adds to what a client sent what that says of other fields, before defaults and stored values
+	// come to it. in holds canonical values.
+	Imply func(in map[string]any)
+
+	// Complete fills in what a valid entity's other fields determine (Kong's transformations). It may change
+	// the entity, and must give the same for the same fields.
 	Complete func(entity map[string]any)
+
+	// Seal runs last and puts a hash in the place of a secret that was written. An error makes the entity
+	// invalid.
+	Seal func(w Written) error
 
 	// SubschemaKey names the field whose value (or, for a set, whose first known element) picks one
 	// of the Subschemas, each of which is laid over this schema. SubschemaError is the message for a
@@ -163,6 +172,21 @@ type Context struct {
 	Now       func() time.Time
 	NewID     func() string // a new random UUID
 	NewSecret func() string // 32 random alphanumerics, for keys and secrets
+}
+
+// Written is an entity on its way to be stored.
+type Written struct {
+	Context
+	Entity map[string]any // valid and complete; Seal may change it
+	Before map[string]any // as stored until now, in canonical values; nil for a new entity
+	in     map[string]any
+}
+
+// Given says whether a client has written a field. Of a new entity every field counts as written, those
+// that were made up for it too.
+func (w Written) Given(field string) bool {
+	_, given := w.in[field]
+	return given || w.Before == nil
 }
 
 // Strings makes the []any that OneOf and its kind want out of strings.
@@ -206,7 +230,8 @@ func (s *Schema) Compile() error {
 }
 
 // With returns a new compiled schema: this one with sub laid over it. Fields of sub replace the fields of
-// the same name, its checks and its Complete come after the existing ones. It panics when sub does not fit
+// the same name, its checks and its Complete come after the existing ones; its Imply and Seal are not looked
+// at. It panics when sub does not fit
 // (a field that this schema lacks, another type), so it belongs into start-up code.
 func (s *Schema) With(sub *Schema) *Schema {
 	merged, err := s.overlay(sub)
@@ -220,7 +245,8 @@ func (s *Schema) With(sub *Schema) *Schema {
 // like With.
 func (s *Schema) WithSubschemas(subs map[string]*Schema) *Schema {
 	return Must(&Schema{
-		Name: s.Name, Fields: s.Fields, Shorthands: s.Shorthands, Checks: s.Checks, TTL: s.TTL, Complete: s.Complete,
+		Name: s.Name, Fields: s.Fields, Shorthands: s.Shorthands, Checks: s.Checks, TTL: s.TTL,
+		Imply: s.Imply, Complete: s.Complete, Seal: s.Seal,
 		SubschemaKey: s.SubschemaKey, SubschemaError: s.SubschemaError, Subschemas: maps.Clone(subs),
 	})
 }
@@ -239,7 +265,8 @@ func (s *Schema) overlay(sub *Schema) (*Schema, error) {
 		fields[i] = f
 	}
 	merged := &Schema{
-		Name: s.Name, TTL: s.TTL || sub.TTL, Fields: fields, Complete: inTurn(s.Complete, sub.Complete),
+		Name: s.Name, TTL: s.TTL || sub.TTL, Fields: fields, Imply: s.Imply, Seal: s.Seal,
+		Complete:   inTurn(s.Complete, sub.Complete),
 		Shorthands: slices.Concat(s.Shorthands, sub.Shorthands),
 		Checks:     slices.Concat(s.Checks, sub.Checks),
 	}

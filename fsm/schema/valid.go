@@ -18,6 +18,7 @@ var (
 	ErrWildcard     = errors.New("wildcard must be leftmost or rightmost character")
 	ErrPort         = errors.New("invalid port number")
 	ErrNoHeaderName = errors.New("no header name provided")
+	ErrNoCookieName = errors.New("no cookie name provided")
 	ErrNoHost       = errors.New("missing host in url")
 	ErrNoScheme     = errors.New("missing scheme in url")
 )
@@ -124,7 +125,7 @@ func ValidSNI(host string) error {
 	switch {
 	case err != nil && !errors.Is(err, ErrPort):
 		return fmt.Errorf("invalid value: %s", host)
-	case err == nil && kind != hostName:
+	case err == nil && kind != HostName:
 		return ErrIsIP
 	case err != nil || hasPort:
 		return ErrHasPort
@@ -184,6 +185,17 @@ func ValidHeaderName(name string) error {
 	return nil
 }
 
+// ValidCookieName accepts the names of cookies that Kong does: letters, digits, _ and -.
+func ValidCookieName(name string) error {
+	if name == "" {
+		return ErrNoCookieName
+	}
+	if ValidHeaderName(name) != nil {
+		return fmt.Errorf("bad cookie name '%s', allowed characters are A-Z, a-z, 0-9, '_', and '-'", name)
+	}
+	return nil
+}
+
 // ValidURL accepts anything with a scheme and a host.
 func ValidURL(url string) error {
 	parts := splitURL(url)
@@ -196,46 +208,48 @@ func ValidURL(url string) error {
 	return nil
 }
 
-type hostKind int
+// HostKind tells the kinds of hosts apart.
+type HostKind int
 
+// The kinds of hosts.
 const (
-	hostName hostKind = iota
-	hostIPv4
-	hostIPv6
+	HostName HostKind = iota
+	HostIPv4
+	HostIPv6
 )
 
 var hostChars = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // splitHost tells host names and addresses apart by their looks, checks them and looks for a port. Its
 // errors are ErrPort, and "invalid hostname: ..." or the like.
-func splitHost(s string) (kind hostKind, hasPort bool, err error) {
+func splitHost(s string) (kind HostKind, hasPort bool, err error) {
 	colons := strings.Count(s, ":")
 	digits := strings.Trim(strings.ReplaceAll(s, ":", ""), "0123456789.") == ""
 	switch {
 	case colons > 1:
 		hasPort, err = splitIPv6(s)
-		return hostIPv6, hasPort, err
+		return HostIPv6, hasPort, err
 	case digits && strings.Trim(s, ":") != "":
 		hasPort, err = splitIPv4(s)
-		return hostIPv4, hasPort, err
+		return HostIPv4, hasPort, err
 	}
 	name := s
 	if i := strings.LastIndexByte(s, ':'); i >= 0 && isDigits(s[i+1:]) {
 		name, hasPort = s[:i], true
 		if !isPort(s[i+1:]) {
-			return hostName, true, ErrPort
+			return HostName, true, ErrPort
 		}
 	}
 	labels := strings.Split(name, ".")
 	for i, label := range labels {
 		if strings.HasSuffix(label, "-") || label == "" && i != len(labels)-1 {
-			return hostName, hasPort, fmt.Errorf("invalid hostname: %s", s)
+			return HostName, hasPort, fmt.Errorf("invalid hostname: %s", s)
 		}
 	}
 	if !hostChars.MatchString(name) {
-		return hostName, hasPort, fmt.Errorf("invalid hostname: %s", s)
+		return HostName, hasPort, fmt.Errorf("invalid hostname: %s", s)
 	}
-	return hostName, hasPort, nil
+	return HostName, hasPort, nil
 }
 
 func splitIPv4(s string) (hasPort bool, err error) {

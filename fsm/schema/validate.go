@@ -56,7 +56,7 @@ func (v validator) value(n *node, value any) any {
 	if problem := v.typed(n, value); problem != nil {
 		return problem
 	}
-	if reference, ok := value.(string); ok && n.Referenceable && isReference(reference) {
+	if reference, ok := value.(string); ok && n.Referenceable && IsReference(reference) {
 		return nil
 	}
 	for _, r := range n.rules {
@@ -235,7 +235,7 @@ func encodable(v any) any {
 	return nil
 }
 
-// isReference recognises {vault://...}.
-func isReference(s string) bool {
+// IsReference recognises {vault://...}.
+func IsReference(s string) bool {
 	return strings.HasPrefix(s, "{vault://") && strings.HasSuffix(s, "}")
 }

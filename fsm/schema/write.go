@@ -26,9 +26,10 @@ func (s *Schema) Insert(c Context, in map[string]any) (map[string]any, *Violatio
 	if errs := expand(root, entity); errs != nil {
 		return nil, &Violation{Fields: errs}
 	}
+	s.imply(entity)
 	s.generate(c, entity)
 	fill(root, entity)
-	return s.finish(entity, ttl, validator{now: c.Now})
+	return s.finish(Written{Context: c, Entity: entity}, ttl, validator{now: c.Now})
 }
 
 // Update returns the entity that a PATCH of stored makes. Records merge recursively, everything else is
@@ -39,6 +40,7 @@ func (s *Schema) Update(c Context, stored, patch map[string]any) (map[string]any
 	before := s.For(stored)
 	merged := before.Normalize(stored)
 	hide(before.compiled(), merged)
+	unchanged := maps.Clone(merged)
 
 	// the subschema depends on the merged value of its key, and decides how the patch is read
 	choice := maps.Clone(merged)
@@ -65,20 +67,33 @@ func (s *Schema) Update(c Context, stored, patch map[string]any) (map[string]any
 	if errs := expand(root, changes); errs != nil {
 		return nil, &Violation{Fields: errs}
 	}
+	s.imply(changes)
 	merge(root, merged, changes)
 	s.touch(c, merged, "updated_at")
 	fill(root, merged)
-	return s.finish(merged, ttl, validator{updating: true, now: c.Now})
+	written := Written{Context: c, Entity: merged, Before: unchanged, in: changes}
+	return s.finish(written, ttl, validator{updating: true, now: c.Now})
+}
+
+func (s *Schema) imply(in map[string]any) {
+	if s.Imply != nil {
+		s.Imply(in)
+	}
 }
 
 // finish validates a complete entity and gives it the form of an output.
-func (s *Schema) finish(entity map[string]any, ttl any, v validator) (map[string]any, *Violation) {
-	root := s.compiled()
+func (s *Schema) finish(w Written, ttl any, v validator) (map[string]any, *Violation) {
+	root, entity := s.compiled(), w.Entity
 	if errs := v.record(root, entity); errs != nil {
 		return nil, &Violation{Fields: errs}
 	}
 	if s.Complete != nil {
 		s.Complete(entity)
+	}
+	if s.Seal != nil {
+		if err := s.Seal(w); err != nil {
+			return nil, EntityViolation(err.Error())
+		}
 	}
 	show(root, entity)
 	if s.TTL {
