@@ -72,6 +72,8 @@ type Config struct {
 	// Origins lists the web origins that browsers may call the API from (Kong's admin_gui_origin).
 	// Empty: all, which is Kong's default.
 	Origins []string
+	// Keep says how much of the history writes of this API leave; zero is the default.
+	Keep fsm.Keep
 	// MaxBody bounds a request body, in bytes; larger ones are answered with 413. Default 8 MiB.
 	MaxBody int64
 	Logger  *zap.Logger

@@ -89,7 +89,7 @@ func (a *API) collectionRoutes(rt *router, c *collection) {
 	one := fmt.Sprintf("%s/{%s}", all, c.Kind)
 	if !c.hooks.nestedOnly {
 		rt.handle(http.MethodGet, all, func(q *request) (*reply, error) { return a.list(q, c, nil) })
-		rt.handle(http.MethodPost, all, func(q *request) (*reply, error) { return a.create(q, c, nil) })
+		rt.write(http.MethodPost, all, func(q *request) (int, planner) { return http.StatusCreated, a.create(q, c, nil) })
 		a.itemRoutes(rt, one, func(q *request) target { return target{coll: c, key: q.params[0]} })
 	}
 	for _, f := range c.Foreign {
@@ -100,7 +100,9 @@ func (a *API) collectionRoutes(rt *router, c *collection) {
 		under := fmt.Sprintf("/%s/{%s}/%s", parent.Path, parent.Kind, f.Nested)
 		ownerOf := func(q *request) *owner { return &owner{coll: parent, key: q.params[0], field: f.Field} }
 		rt.handle(http.MethodGet, under, func(q *request) (*reply, error) { return a.list(q, c, ownerOf(q)) })
-		rt.handle(http.MethodPost, under, func(q *request) (*reply, error) { return a.create(q, c, ownerOf(q)) })
+		rt.write(http.MethodPost, under, func(q *request) (int, planner) {
+			return http.StatusCreated, a.create(q, c, ownerOf(q))
+		})
 		a.itemRoutes(rt, fmt.Sprintf("%s/{%s}", under, c.Kind), func(q *request) target {
 			return target{coll: c, key: q.params[1], owner: ownerOf(q)}
 		})
@@ -115,15 +117,15 @@ func (a *API) collectionRoutes(rt *router, c *collection) {
 
 func (a *API) itemRoutes(rt *router, pattern string, of func(*request) target) {
 	rt.handle(http.MethodGet, pattern, func(q *request) (*reply, error) { return a.get(q, of(q)) })
-	rt.handle(http.MethodPut, pattern, func(q *request) (*reply, error) {
+	rt.write(http.MethodPut, pattern, func(q *request) (int, planner) {
 		t := of(q)
 		if t.coll.hooks.changesOnly {
-			return a.patch(q, t)
+			return http.StatusOK, a.patch(q, t)
 		}
-		return a.put(q, t)
+		return http.StatusOK, a.put(q, t)
 	})
-	rt.handle(http.MethodPatch, pattern, func(q *request) (*reply, error) { return a.patch(q, of(q)) })
-	rt.handle(http.MethodDelete, pattern, func(q *request) (*reply, error) { return a.delete(q, of(q)) })
+	rt.write(http.MethodPatch, pattern, func(q *request) (int, planner) { return http.StatusOK, a.patch(q, of(q)) })
+	rt.write(http.MethodDelete, pattern, func(q *request) (int, planner) { return http.StatusNoContent, a.delete(q, of(q)) })
 }
 
 // find gives the entity that a path segment names, by id or by endpoint key, or nil. Entities whose time is

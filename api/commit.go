@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -26,6 +27,8 @@ const (
 	maxBackoff = 50 * time.Millisecond
 
 	maxRequestID = 128
+	// maxAction bounds what the history keeps of a request line, in bytes.
+	maxAction = 512
 )
 
 // plan is what a write would do to one view of the configuration.
@@ -51,7 +54,7 @@ func (a *API) commit(q *request, status int, planner planner) (*reply, error) {
 	rep.set(headerRequestID, q.id)
 	ctx, cancel := writeContext(q)
 	defer cancel()
-	p, result, now, err := a.apply(ctx, identity, planner)
+	p, result, now, err := a.apply(ctx, identity, q.origin(), planner)
 	if err != nil {
 		return rep, err
 	}
@@ -68,6 +71,7 @@ func (a *API) commit(q *request, status int, planner planner) (*reply, error) {
 		return rep, errNotFound // a repeated write, and its entity is gone since
 	}
 	rep.body = p.coll.appendEntity(nil, a.view(), result.Entities[0], now)
+	rep.set("ETag", etag(result.Entities[0]))
 	if p.coll.hooks.warn != nil {
 		if said := p.coll.hooks.warn(a, result.Entities[0]); len(said) > 0 {
 			rep.set(headerWarning, strings.Join(said, "; "))
@@ -79,9 +83,28 @@ func (a *API) commit(q *request, status int, planner planner) (*reply, error) {
 // planner makes the plan of a write on one view.
 type planner func(v *fsm.View, now int64) (*plan, error)
 
+// origin is what the history says of who writes.
+func (q *request) origin() fsm.Origin {
+	addr, _, err := net.SplitHostPort(q.RemoteAddr)
+	if err != nil {
+		addr = q.RemoteAddr
+	}
+	action := q.Method + " " + q.URL.EscapedPath()
+	if len(action) > maxAction {
+		action = action[:maxAction]
+	}
+	return fsm.Origin{Addr: addr, Node: q.a.cfg.Cluster.ID(), Action: action}
+}
+
+// command makes one of a write.
+func (a *API) command(id string, origin fsm.Origin, w *fsm.Write) *fsm.Command {
+	w.Origin, w.Keep = origin, a.cfg.Keep
+	return &fsm.Command{Version: fsm.CommandVersion, Type: fsm.CommandWrite, RequestID: id, Write: w}
+}
+
 // apply plans and applies until the write is done or refused for good. The result is nil if there was
 // nothing to do.
-func (a *API) apply(ctx context.Context, identity string, planner planner) (*plan, *fsm.Result, int64, error) {
+func (a *API) apply(ctx context.Context, identity string, origin fsm.Origin, planner planner) (*plan, *fsm.Result, int64, error) {
 	upToDate := false
 	for attempt := range maxAttempts {
 		p, now, err := a.plan(ctx, planner, &upToDate)
@@ -89,7 +112,7 @@ func (a *API) apply(ctx context.Context, identity string, planner planner) (*pla
 			return p, nil, now, err
 		}
 		// Refusals are remembered under the id of a command, so every attempt has its own.
-		command := fsm.NewWrite(identity+"/"+strconv.Itoa(attempt), now, p.ops...)
+		command := a.command(identity+"/"+strconv.Itoa(attempt), origin, &fsm.Write{Now: now, Ops: p.ops})
 		result, err := a.cfg.Cluster.Apply(ctx, command)
 		switch {
 		case err != nil:

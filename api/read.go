@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"net/http"
 	"slices"
 
 	"github.com/sluicegate/sluice/fsm"
@@ -11,7 +12,7 @@ import (
 
 // get answers GET of one entity.
 func (a *API) get(q *request, t target) (*reply, error) {
-	v, now := a.view(), a.now()
+	v, now := q.view(), a.now()
 	f, err := t.locate(v, now)
 	if err != nil {
 		return nil, err
@@ -22,7 +23,11 @@ func (a *API) get(q *request, t target) (*reply, error) {
 		}
 		return nil, errNotFound
 	}
-	return readReply(v, t.coll.appendEntity(nil, v, f.entity, now)), nil
+	tag := etag(f.entity)
+	if slices.Contains(tagsIn(q.Header.Get("If-None-Match")), tag) {
+		return (&reply{status: http.StatusNotModified, index: v.ConfigIndex()}).set("ETag", tag), nil
+	}
+	return readReply(v, t.coll.appendEntity(nil, v, f.entity, now)).set("ETag", tag), nil
 }
 
 // list answers GET of a collection, in the order of ids.
@@ -35,7 +40,7 @@ func (a *API) list(q *request, c *collection, o *owner) (*reply, error) {
 
 // listAt is list at a path below the owner.
 func (a *API) listAt(q *request, c *collection, o *owner, below string) (*reply, error) {
-	v, now := a.view(), a.now()
+	v, now := q.view(), a.now()
 	path, ownerID := "/"+c.Path, ""
 	if o != nil {
 		var err error
@@ -77,7 +82,7 @@ func (a *API) lookup(q *request, c *collection, argument string, unique int) (*r
 	if value == "" {
 		return nil, badRequest("%s must be an unempty string", argument)
 	}
-	v, now := a.view(), a.now()
+	v, now := q.view(), a.now()
 	e := v.LookupUnique(c.Kind, unique, value)
 	return readReply(v, appendPage(nil, "", "", func(b []byte) []byte {
 		if e == nil || e.Expired(now) {

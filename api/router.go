@@ -10,10 +10,15 @@ import (
 // handler answers a request whose path and method are known.
 type handler func(q *request) (*reply, error)
 
+// change says what a request writes, and what status it is answered with: a part of a transaction does the
+// same as a request of its own.
+type change func(q *request) (status int, p planner)
+
 // endpoint is a path and what its methods do.
 type endpoint struct {
 	pattern string // as GET /endpoints shows it: /services/{services}/routes
 	methods map[string]handler
+	changes map[string]change // of those methods that may be part of a transaction
 }
 
 // router finds endpoints by path. Filled once, then only read; safe for concurrent use.
@@ -47,6 +52,19 @@ func (rt *router) handle(method, pattern string, h handler) {
 	if method == http.MethodGet {
 		b.end.methods[http.MethodHead] = h
 	}
+}
+
+// write adds a method that changes entities.
+func (rt *router) write(method, pattern string, c change) {
+	rt.handle(method, pattern, func(q *request) (*reply, error) {
+		status, p := c(q)
+		return q.a.commit(q, status, p)
+	})
+	e, _ := rt.find(pattern)
+	if e.changes == nil {
+		e.changes = make(map[string]change)
+	}
+	e.changes[method] = c
 }
 
 func (b *branch) next(segment string) *branch {

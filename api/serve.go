@@ -37,6 +37,7 @@ type request struct {
 	query  url.Values  // parsed once
 	body   requestBody // of POST, PUT and PATCH
 	id     string      // of a write, see headerRequestID
+	shown  *fsm.View   // what a read shows, if that is not what is newest when it looks
 }
 
 // serve answers one request, whatever happens.
@@ -84,6 +85,10 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request) (*reply, error) {
 		return nil, err
 	}
 	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		if err := q.choose(); err != nil {
+			return nil, err
+		}
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
 		if q.body, err = a.readBody(w, r); err != nil {
 			return nil, err

@@ -39,7 +39,7 @@ func (a *API) tagPage(q *request, path, only string) (*reply, error) {
 	if p.after != nil {
 		after = tagged{p.after[0], p.after[1], p.after[2]}
 	}
-	v, now := a.view(), a.now()
+	v, now := q.view(), a.now()
 	rows := make([]tagged, 0, p.size)
 	body := map[string]any{"next": nil}
 	for row := range a.tagRows(v, now, after, only) {

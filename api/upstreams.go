@@ -66,7 +66,7 @@ type targetPage struct {
 
 // targetPage takes the page of a request. path is what comes behind that of the upstream.
 func (a *API) targetPage(q *request, o *owner, path string) (*targetPage, error) {
-	p := &targetPage{view: a.view(), now: a.now()}
+	p := &targetPage{view: q.view(), now: a.now()}
 	var err error
 	if p.upstreamID, err = o.find(p.view, p.now); err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func healthOf(e *fsm.Entity) targetHealth {
 // upstreamHealth answers GET /upstreams/{u}/health. There are no health checks, so all are off.
 func (a *API) upstreamHealth(q *request, o *owner) (*reply, error) {
 	if q.query.Get("balancer_health") == "1" {
-		return a.balancerHealth(o)
+		return a.balancerHealth(q, o)
 	}
 	p, err := a.targetPage(q, o, "/health")
 	if err != nil {
@@ -198,8 +198,8 @@ func (a *API) upstreamHealth(q *request, o *owner) (*reply, error) {
 	}), nil
 }
 
-func (a *API) balancerHealth(o *owner) (*reply, error) {
-	v, now := a.view(), a.now()
+func (a *API) balancerHealth(q *request, o *owner) (*reply, error) {
+	v, now := q.view(), a.now()
 	id, err := o.find(v, now)
 	if err != nil {
 		return nil, err

@@ -3,16 +3,15 @@ package api
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/fsm/schema"
 )
 
-// create answers POST to a collection.
-func (a *API) create(q *request, c *collection, o *owner) (*reply, error) {
-	return a.commit(q, http.StatusCreated, func(v *fsm.View, now int64) (*plan, error) {
+// create plans a POST to a collection.
+func (a *API) create(q *request, c *collection, o *owner) planner {
+	return func(v *fsm.View, now int64) (*plan, error) {
 		in := q.body.typed(c.schema, nil)
 		if o != nil {
 			id, err := o.find(v, now)
@@ -27,14 +26,17 @@ func (a *API) create(q *request, c *collection, o *owner) (*reply, error) {
 		}
 		op, err := c.operation(fsm.Create, entity, now, 0, false)
 		return a.withRelated(v, entity, &plan{ops: []fsm.Op{op}, coll: c, lost: o.gone}, err)
-	})
+	}
 }
 
-// put answers PUT of one entity: an insert, or a replacement of all of it but its id and time of creation.
-func (a *API) put(q *request, t target) (*reply, error) {
-	return a.commit(q, http.StatusOK, func(v *fsm.View, now int64) (*plan, error) {
+// put plans a PUT of one entity: an insert, or a replacement of all of it but its id and time of creation.
+func (a *API) put(q *request, t target) planner {
+	return func(v *fsm.View, now int64) (*plan, error) {
 		f, err := t.locate(v, now)
 		if err != nil && (t.owner != nil || !errors.Is(err, errSNINotFound)) {
+			return nil, err
+		}
+		if err := q.matches(f.entity); err != nil {
 			return nil, err
 		}
 		in := q.body.typed(t.coll.schema, nil)
@@ -50,7 +52,7 @@ func (a *API) put(q *request, t target) (*reply, error) {
 			return p, err
 		}
 		return p, a.associate(v, t.child, f.from, p, now)
-	})
+	}
 }
 
 // replace plans the PUT of an entity that exists.
@@ -120,12 +122,15 @@ func (a *API) associate(v *fsm.View, c *child, from *fsm.Entity, p *plan, now in
 	return err
 }
 
-// patch answers PATCH of one entity. It is a compare-and-set: a change that another writer made in between
+// patch plans a PATCH of one entity. It is a compare-and-set: a change that another writer made in between
 // is read and merged, never overwritten.
-func (a *API) patch(q *request, t target) (*reply, error) {
-	return a.commit(q, http.StatusOK, func(v *fsm.View, now int64) (*plan, error) {
+func (a *API) patch(q *request, t target) planner {
+	return func(v *fsm.View, now int64) (*plan, error) {
 		f, err := t.locate(v, now)
 		if err != nil {
+			return nil, err
+		}
+		if err := q.matches(f.entity); err != nil {
 			return nil, err
 		}
 		if f.entity == nil {
@@ -148,7 +153,7 @@ func (a *API) patch(q *request, t target) (*reply, error) {
 		op, err := t.coll.operation(fsm.Update, entity, now, f.entity.ExpiresAt, !ttl)
 		op.IfIndex = f.entity.ModifyIndex
 		return a.withRelated(v, entity, &plan{ops: []fsm.Op{op}, coll: t.coll, lost: movedOn}, err)
-	})
+	}
 }
 
 func (t *target) prepare(in map[string]any, put bool) {
@@ -191,14 +196,16 @@ func (t *target) missing() error {
 		fmt.Sprintf("could not find the entity with '{%s=\"%s\"}'", t.coll.Key, t.key), map[string]any{t.coll.Key: t.key})
 }
 
-// delete answers DELETE of one entity. On a top-level path it is idempotent.
-func (a *API) delete(q *request, t target) (*reply, error) {
-	return a.commit(q, http.StatusNoContent, func(v *fsm.View, now int64) (*plan, error) {
+// delete plans a DELETE of one entity. On a top-level path it is idempotent.
+func (a *API) delete(q *request, t target) planner {
+	return func(v *fsm.View, now int64) (*plan, error) {
 		f, err := t.locate(v, now)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			err = q.matches(f.entity)
 		}
 		switch {
+		case err != nil:
+			return nil, err
 		case t.child != nil && f.entity != nil:
 			return nil, errMethodNotAllowed
 		case f.entity == nil && (t.child != nil || t.owner != nil):
@@ -208,7 +215,7 @@ func (a *API) delete(q *request, t target) (*reply, error) {
 		}
 		op := fsm.Op{Verb: fsm.Delete, Kind: t.coll.Kind, ID: f.entity.ID, IfIndex: f.entity.ModifyIndex}
 		return &plan{ops: []fsm.Op{op}, lost: movedOn}, nil
-	})
+	}
 }
 
 // movedOn says that an entity was changed or removed between being read and being written.
