@@ -95,6 +95,10 @@ type API struct {
 	unstored    map[string]*schema.Schema // of what has a schema and no entities
 	router      *router
 
+	watchers  chan struct{} // one place for each stream
+	closing   chan struct{} // closed by Close
+	closeOnce sync.Once
+
 	accessMu sync.Mutex // an io.Writer need not be safe for concurrent use
 }
 
@@ -103,7 +107,8 @@ type API struct {
 func New(cfg Config) *API {
 	cfg.setDefaults()
 	a := &API{
-		cfg:     cfg,
+		cfg:      cfg,
+		watchers: make(chan struct{}, maxWatchers), closing: make(chan struct{}),
 		schemas: schema.Context{Now: cfg.Now, NewID: cfg.NewID, NewSecret: cfg.NewSecret},
 		byKind:  make(map[string]*collection),
 		unstored: map[string]*schema.Schema{
@@ -122,6 +127,9 @@ func New(cfg Config) *API {
 // Handler gives the API as a handler. It works on the raw path, so that %2F in a name is not a separator;
 // it must not stand behind a mux that cleans paths.
 func (a *API) Handler() http.Handler { return http.HandlerFunc(a.serve) }
+
+// Close ends the streams of GET /watch, which would hold up a server's shutdown.
+func (a *API) Close() { a.closeOnce.Do(func() { close(a.closing) }) }
 
 func (cfg *Config) setDefaults() {
 	if cfg.Plugins == nil {
@@ -164,6 +172,8 @@ func (a *API) routes() *router {
 		a.collectionRoutes(rt, c)
 	}
 	a.upstreamRoutes(rt)
+	a.transactionRoutes(rt)
+	a.historyRoutes(rt)
 	a.absentRoutes(rt)
 	return rt
 }

@@ -114,8 +114,11 @@ func (a *API) errorReply(err error) *reply {
 		violation *schema.Violation
 		refused   *fsm.Error
 		later     interface{ RetryAfter() time.Duration }
+		operation *operationError
 	)
 	switch {
+	case errors.As(err, &operation):
+		return a.operationReply(operation)
 	case errors.As(err, &plain):
 		if plain.message == "" {
 			return &reply{status: plain.status}

@@ -86,6 +86,7 @@ func TestEndpoints(t *testing.T) {
 		/ /cache /cache/{key} /cluster /clustering/data-planes /clustering/status /endpoints /plugins/enabled /plugins/schema/{name}
 		/proxy-cache /proxy-cache/{cache_key} /proxy-cache/{plugin_id}/caches/{cache_key}
 		/schemas/plugins/validate /schemas/plugins/{name} /schemas/vaults/validate /schemas/vaults/{name}
+		/history /history/verify /history/{index} /history/{index}/rollback /transactions /watch
 		/schemas/{db_entity_name}/validate /schemas/{name} /status /status/dns /tags /tags/{tags} /timers
 		/filter-chains/{filter_chains}/route /filter-chains/{filter_chains}/service
 		/upstreams/{upstreams}/health /upstreams/{upstreams}/targets/all

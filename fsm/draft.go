@@ -41,6 +41,19 @@ func (d *Draft) Do(ops ...Op) ([]*Entity, *Error) {
 	return entities, nil
 }
 
+// Become makes the draft what another configuration is. After an error it is of no
+// use any more.
+func (d *Draft) Become(to *View) error {
+	w := d.m.Difference(d.view, to, d.now)
+	for i := range w.Ops {
+		w.Ops[i].IfIndex, w.Ops[i].IfAbsent = 0, false
+	}
+	if _, err := d.m.whole(d.txn, d.view.index, w); err != nil {
+		return err
+	}
+	return nil
+}
+
 // Changes is what the draft changes of its view. What is as it was is not in it.
 func (d *Draft) Changes() []ChangedEntity {
 	var list []ChangedEntity

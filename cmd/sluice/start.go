@@ -231,11 +231,15 @@ func (g *gateway) openAdmin(ctx context.Context) error {
 			return err
 		}
 	}
-	handler := logged(g.operations(api.New(conf).Handler()))
+	admin := api.New(conf)
+	handler := logged(g.operations(admin.Handler()))
 	if g.admin, err = startAdmin(ctx, g.cfg.AdminListen(), source, handler, g.adminLog); err != nil {
 		return err
 	}
-	g.onClose(g.admin.shutdown)
+	g.onClose(func(ctx context.Context) error {
+		admin.Close()
+		return g.admin.shutdown(ctx)
+	})
 	return nil
 }
 

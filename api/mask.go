@@ -1,0 +1,43 @@
+package api
+
+import "github.com/sluicegate/sluice/fsm/schema"
+
+// maskConfig masks, in a record, the values of fields that are encrypted or referenceable by its schema, unless
+// they are references to where the secret is.
+func maskConfig(fields []schema.Field, record map[string]any) {
+	for i := range fields {
+		f := &fields[i]
+		if value := record[f.Name]; value != nil {
+			record[f.Name] = maskedValue(f, value)
+		}
+	}
+}
+
+func maskedValue(f *schema.Field, value any) any {
+	if f.Encrypted || f.Referenceable {
+		if text, ok := value.(string); ok && schema.IsReference(text) {
+			return value
+		}
+		return mask
+	}
+	switch value := value.(type) {
+	case map[string]any:
+		switch f.Type {
+		case schema.Record:
+			maskConfig(f.Fields, value)
+		case schema.Map:
+			for key, one := range value {
+				if f.Values != nil && one != nil {
+					value[key] = maskedValue(f.Values, one)
+				}
+			}
+		}
+	case []any:
+		for i, one := range value {
+			if f.Elements != nil && one != nil {
+				value[i] = maskedValue(f.Elements, one)
+			}
+		}
+	}
+	return value
+}
