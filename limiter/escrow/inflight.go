@@ -65,7 +65,9 @@ func (c *Core) Done(mono int64, lim *Limit, key string) {
 	now = s.at(now)
 	for i := range lim.Rates {
 		if p := lim.Rates[i].Period; p.IsInFlight() {
-			s.done(now, ledger.Budget{Key: k, Period: p, Start: p.At(0).Start}, lim.one(i))
+			b := ledger.Budget{Key: k, Period: p, Start: p.At(0).Start}
+			c.over(now, b, lim, i)
+			s.done(now, b, lim.one(i))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package escrow
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -126,5 +127,36 @@ func TestInFlightFenced(t *testing.T) {
 	}
 	if held == 0 {
 		t.Error("the node had nothing in flight")
+	}
+}
+
+// TestInFlightAudit: the record of a request's end is made while its token is
+// still taken; without an audit, the end allocates nothing.
+func TestInFlightAudit(t *testing.T) {
+	p := window.InFlight.Local()
+	lim := perPeriod(p, 1)
+	c, mono := lone(1 << 10)
+	var d Decision
+	once := func() {
+		if c.Take(mono, lim, "key", &d); !d.Admitted {
+			t.Fatalf("%+v", d)
+		}
+		c.Done(mono, lim, "key")
+	}
+	once()
+	if n := testing.AllocsPerRun(1000, once); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	var overs []bool
+	c.audit = func(a Admission) {
+		overs = append(overs, a.Over)
+		cl := c.table.Find(keyOf(a.Budget), p)
+		if a.Limit.Max != 1 || a.Budget.Period != p || cl == nil || tokens(cl) != 0 {
+			t.Errorf("%+v", a)
+		}
+	}
+	once()
+	if !slices.Equal(overs, []bool{false, true}) {
+		t.Errorf("%v are over", overs)
 	}
 }
