@@ -24,6 +24,10 @@ func (r *Result) Write(w io.Writer) error {
 	if n := r.Violations - len(r.Told); n > 0 {
 		fmt.Fprintf(&b, "  and %d more\n", n)
 	}
+	b.WriteString("\n")
+	if err := WriteGroups(&b, r.Groups); err != nil {
+		return err
+	}
 	b.WriteString("\nHow much was admitted in windows with demand for all of the limit:\n\n")
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "limit\tno fault near: windows\tused\tworst\tat\tall: windows\tused\tworst\tat\texceeded in\t")
@@ -40,13 +44,30 @@ func (r *Result) Write(w io.Writer) error {
 	return err
 }
 
-// Used sums up a run's limits.
-func (r *Result) Used() (quiet, all Share) {
-	for i := range r.Usages {
-		quiet.merge(&r.Usages[i].Quiet)
-		all.merge(&r.Usages[i].All)
+// WriteGroups is the table of the sorts of limits.
+func WriteGroups(w io.Writer, gs []Group) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "limits\tadmissions\tviolations\tused, no fault near\tused, all\t")
+	for i := range gs {
+		g := &gs[i]
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t\n", g.Name, g.Admissions, g.Violations, g.Quiet.Percent(), g.All.Percent())
 	}
-	return quiet, all
+	return t.Flush()
+}
+
+// Merge adds up the sorts of limits of several runs.
+func Merge(sum, gs []Group) []Group {
+	for i := range gs {
+		if i == len(sum) {
+			sum = append(sum, Group{Name: gs[i].Name})
+		}
+		s, g := &sum[i], &gs[i]
+		s.Admissions += g.Admissions
+		s.Violations += g.Violations
+		s.Quiet.merge(&g.Quiet)
+		s.All.merge(&g.All)
+	}
+	return sum
 }
 
 // merge adds up tokens, so that large limits count for more.
