@@ -114,11 +114,12 @@ type Usage struct {
 	Over int
 }
 
-// Share is what was admitted of what could have been.
+// Share is what was admitted of what could have been, in so many windows or times.
 type Share struct {
 	Windows            int
 	Admitted, Possible int64
-	Worst              float64 // of one window, 1 is all
+	Whole              int     // how many of Windows are windows
+	Worst              float64 // of one of them, 1 is all
 	// WorstAt is where that window begins, counted from the beginning of the load.
 	WorstAt int64
 }
@@ -131,28 +132,39 @@ func (s *Share) Of() float64 {
 	return float64(s.Admitted) / float64(s.Possible)
 }
 
-func (u *Usage) add(admitted, possible, at int64, quiet bool) {
-	u.All.add(admitted, possible, at)
+func (u *Usage) add(p portion, quiet bool) {
+	u.All.add(p)
 	if quiet {
-		u.Quiet.add(admitted, possible, at)
+		u.Quiet.add(p)
 	}
 }
 
-func (g *Group) add(admitted, possible, at int64, quiet bool) {
-	g.All.add(admitted, possible, at)
+func (g *Group) add(p portion, quiet bool) {
+	g.All.add(p)
 	if quiet {
-		g.Quiet.add(admitted, possible, at)
+		g.Quiet.add(p)
 	}
 }
 
-func (s *Share) add(admitted, possible, at int64) {
-	part := float64(admitted) / float64(possible)
-	if s.Windows == 0 || part < s.Worst {
-		s.Worst, s.WorstAt = part, at
+// portion is what was admitted in one window of what could have been, and where that
+// begins. Where there are no windows, it need not be even: more may be admitted in one
+// time and less in the next.
+type portion struct {
+	admitted, possible, at int64
+	even                   bool
+}
+
+func (s *Share) add(p portion) {
+	if p.even {
+		p.admitted = min(p.admitted, p.possible)
+		if part := float64(p.admitted) / float64(p.possible); s.Whole == 0 || part < s.Worst {
+			s.Worst, s.WorstAt = part, p.at
+		}
+		s.Whole++
 	}
 	s.Windows++
-	s.Admitted += min(admitted, possible)
-	s.Possible += possible
+	s.Admitted += p.admitted
+	s.Possible += p.possible
 }
 
 // Check reads a run's directory. An error says that it cannot be judged.

@@ -67,8 +67,10 @@ type counter struct {
 	// of window of its limit. heard are the answers that told of one.
 	made  map[door][]int64
 	heard map[door][]span
-	// demand counts the requests of windows, of limits of one kind of window.
+	// demand counts the requests of windows, of limits of one kind of window. asks
+	// are requests where there are no windows.
 	demand map[budget]int64
+	asks   map[budget][]ask
 }
 
 // span is a request's time.
@@ -79,7 +81,7 @@ func newCounter(run *book.Run, faults []book.Fault) *counter {
 		run: run, faults: faults, result: &Result{Run: run, Faults: len(faults)},
 		owners: map[key]owner{}, tallies: map[budget]*tally{}, spent: map[budget][]instant{}, homes: map[uint64]string{},
 		processes: map[uint64]*process{}, made: map[door][]int64{}, heard: map[door][]span{},
-		demand: map[budget]int64{}, flights: map[budget]map[*process][]event{}, held: map[budget][]span{},
+		demand: map[budget]int64{}, asks: map[budget][]ask{}, flights: map[budget]map[*process][]event{}, held: map[budget][]span{},
 	}
 	for _, name := range groups {
 		c.result.Groups = append(c.result.Groups, Group{Name: name})

@@ -329,6 +329,7 @@ func TestUsage(t *testing.T) {
 		}
 		f.write()
 		r := f.check(0, "")
+		// Of a second in flight, a quarter was: the ideal limiter has two all the time.
 		want := map[int]float64{1: 1, 2: 1, 3: 0.25}[tt.group]
 		if g := r.Groups[tt.group]; g.All.Windows < 5 || g.All.Of() < want-0.01 || g.All.Of() > want+0.01 {
 			t.Errorf("%s: %+v", tt.w, g)

@@ -1,6 +1,8 @@
 package check
 
 import (
+	"net/http"
+
 	"github.com/sluicegate/sluice/limiter/audit"
 	"github.com/sluicegate/sluice/scripts/chaos/check/book"
 )
@@ -17,11 +19,20 @@ func (c *counter) wanted(o owner, q *book.Request) {
 	if c.run.Limits[o.limit].Local {
 		b.node = q.Node
 	}
-	from, _, err := b.slot(c.slotTime(b.kind, q.Sent))
-	to, _, err2 := b.slot(c.slotTime(b.kind, q.Received))
-	if b.unit == audit.InFlight {
-		to = from // it may have been refused at any time
+	switch b.unit {
+	case audit.InFlight:
+		took := c.run.Limits[o.limit].Hold
+		if q.Status == http.StatusOK {
+			took = q.Received - q.Sent
+		}
+		c.asks[b] = append(c.asks[b], ask{q.Sent, took})
+		return
+	case audit.Sliding, audit.Bucket:
+		c.asks[b] = append(c.asks[b], ask{sent: q.Sent})
+		return
 	}
+	from, _, err := b.at(c.clock.of(q.Sent))
+	to, _, err2 := b.at(c.clock.of(q.Received))
 	if err == nil && err2 == nil && from == to {
 		b.start = from
 		c.demand[b]++
@@ -46,49 +57,35 @@ func (c *counter) slotSpan(b budget) span {
 	return span{c.clock.mono(start), c.clock.mono(end)}
 }
 
-// usages says how much of each limit was used where there was demand for it: in
-// windows; of sliding windows and buckets, in times of their length, of which the
-// one before had the demand, too; of what is in flight, in seconds with demand for
-// twice as many.
+// usages says how much of each limit was used: of windows with demand for all of it;
+// and of sliding windows, buckets and requests in flight all that an ideal limiter
+// would have admitted. The nodes may have admitted more than that: they let requests
+// wait for a moment.
 func (c *counter) usages(over []int) []Usage {
 	us := make([]Usage, len(c.run.Limits))
 	for i, l := range c.run.Limits {
 		us[i] = Usage{Limit: l.Name, Over: over[i]}
 	}
 	used := c.used()
-	for b := range c.demand {
+	add := func(b budget, possible int64, w span, even bool) {
+		part, quiet := portion{used[b], possible, w.from - c.run.Begun, even}, c.calm(w)
+		us[b.limit].add(part, quiet)
+		c.group(b.limit).add(part, quiet)
+	}
+	for b, demand := range c.demand {
 		w := c.slotSpan(b)
-		most, least := c.allowed(b, w)
-		if most != least || !c.inDemand(b, most) {
-			continue
+		if most, least := c.allowed(b, w); most == least && demand >= most {
+			add(b, most, w, true)
 		}
-		possible := most
-		if b.unit == audit.InFlight {
-			possible *= perSlot
+	}
+	for b, asks := range c.asks {
+		for start, possible := range c.ideal(b, asks) {
+			b.start = start
+			add(b, possible, c.slotSpan(b), false)
 		}
-		quiet := c.calm(w)
-		c.group(b.limit).add(used[b], possible, w.from-c.run.Begun, quiet)
-		us[b.limit].add(used[b], possible, w.from-c.run.Begun, quiet)
 	}
 	return us
 }
-
-// inDemand says whether there was demand for all of a slot's budget.
-func (c *counter) inDemand(b budget, most int64) bool {
-	before := b
-	before.start, _, _ = b.slot(b.start - 1)
-	switch b.unit {
-	case audit.InFlight:
-		return c.demand[b]*c.run.Limits[b.limit].Hold >= 2*most*second && c.demand[before] > 0
-	case audit.Sliding, audit.Bucket:
-		return c.demand[b] >= most && c.demand[before] >= most
-	}
-	return c.demand[b] >= most
-}
-
-// perSlot is how much of what is in flight can be used in a slot by each of the limit:
-// milliseconds.
-const perSlot = second / 1000
 
 // used is how much of each slot was, whatever a node has lost meanwhile.
 func (c *counter) used() map[budget]int64 {
@@ -105,13 +102,13 @@ func (c *counter) used() map[budget]int64 {
 		}
 	}
 	for b, spans := range c.held {
+		slots := map[int64]int64{}
 		for _, w := range spans {
-			for from := w.from; from < w.to; {
-				start, end, _ := b.slot(from)
-				b.start = start
-				used[b] += min(end, w.to)/1000 - from/1000
-				from = end
-			}
+			b.inSlots(w, slots)
+		}
+		for start, n := range slots {
+			b.start = start
+			used[b] += n
 		}
 	}
 	return used
