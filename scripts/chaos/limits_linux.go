@@ -26,6 +26,8 @@ type demand struct {
 	rate     float64
 	// hold is how long a request takes, on the average.
 	hold time.Duration
+	// volley, if set, is what is wanted at once, and nothing for a while then.
+	volley int
 }
 
 // demands are the limits of a run: of every sort and length of window, of few keys
@@ -57,6 +59,7 @@ func demands() []demand {
 		{name: "drip", plugin: advanced, windows: in(book.Bucket, 10, 5, 3), keys: 3, rate: 6},
 		{name: "flow", plugin: advanced, windows: in(book.Bucket, 1, 10, 6), keys: 1, rate: 20},
 		{name: "deep", plugin: advanced, windows: in(book.Bucket, 60, 90, 40), keys: 1, rate: 5},
+		{name: "volley", plugin: advanced, windows: in(book.Bucket, 1, 100, 60), keys: 1, rate: 30, volley: 60},
 
 		{name: "flight", plugin: concurrency, windows: of(per(book.InFlight, 3)), keys: 1, rate: 24, hold: 250 * time.Millisecond},
 		{name: "flights", plugin: concurrency, windows: of(per(book.InFlight, 6)), keys: 2, rate: 48, hold: 500 * time.Millisecond},

@@ -65,7 +65,11 @@ func newLoad(dir string, demands []demand, times float64, nodes func() []*node) 
 // run makes requests until ctx ends, and returns when the last is answered.
 func (l *load) run(ctx context.Context, seed uint64) error {
 	for i := range l.demands {
-		l.sending.Go(func() { l.want(ctx, i, rand.New(rand.NewPCG(seed, uint64(i)+100))) })
+		want := l.want
+		if l.demands[i].volley > 0 {
+			want = l.wantAtOnce
+		}
+		l.sending.Go(func() { want(ctx, i, rand.New(rand.NewPCG(seed, uint64(i)+100))) })
 	}
 	l.sending.Go(func() { l.flush(ctx) })
 	l.sending.Wait()
@@ -122,6 +126,31 @@ func (l *load) want(ctx context.Context, i int, r *rand.Rand) {
 			next = now
 		}
 		turn.Reset(time.Until(next))
+	}
+}
+
+// wantAtOnce orders volleys: half of one on a node, which has it ask the others for
+// what they have, and a moment later, while that is still good, more than all on all
+// nodes. In between, the bucket fills up.
+func (l *load) wantAtOnce(ctx context.Context, i int, r *rand.Rand) {
+	d := &l.demands[i]
+	first, then := d.volley/2, d.volley+d.volley/4
+	rest := time.Duration(float64(first+then) / (d.rate * l.times) * float64(time.Second))
+	for sleep(ctx, rest*3/4+time.Duration(r.Int64N(int64(rest)/2))) {
+		nodes := l.nodes()
+		if len(nodes) == 0 {
+			continue
+		}
+		one := nodes[r.IntN(len(nodes))]
+		for range first {
+			l.order(one, order{limit: i})
+		}
+		if !sleep(ctx, time.Duration(20+r.IntN(80))*time.Millisecond) {
+			return
+		}
+		for n := range then {
+			l.order(nodes[n%len(nodes)], order{limit: i})
+		}
 	}
 }
 
