@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicegate/sluice/limiter/cells"
+	"github.com/sluicegate/sluice/limiter/ledger"
 	"github.com/sluicegate/sluice/limiter/window"
 )
 
@@ -158,5 +160,39 @@ func TestInFlightAudit(t *testing.T) {
 	once()
 	if !slices.Equal(overs, []bool{false, true}) {
 		t.Errorf("%v are over", overs)
+	}
+}
+
+// TestInFlightSwept: a cell that is all free is not forgotten while somebody has just
+// waited for it: the next one who waits would be given the tokens of whoever has its
+// place then.
+func TestInFlightSwept(t *testing.T) {
+	lim := perPeriod(window.InFlight.Local(), 1)
+	c, mono := lone(1 << 10)
+	b := ledger.Budget{Key: c.key(lim, "key"), Period: lim.Rates[0].Period, Start: 1}
+	var d Decision
+	c.Take(mono, lim, "key", &d)
+	tk := c.Take(mono, lim, "key", &d)
+	if tk == nil {
+		t.Fatalf("nobody waits: %+v", d)
+	}
+	c.Done(mono, lim, "key")
+	if c.Settle(mono, tk, &d); !d.Admitted {
+		t.Fatalf("%+v", d)
+	}
+	c.Done(mono, lim, "key")
+	for range 3 * cells.Shards {
+		mono += millisecond
+		c.Tick(mono)
+		if h := c.shardOf(b.Key).hunts[placeOf(b)]; h == nil || c.table.Find(keyOf(b), b.Period) != h.cell {
+			t.Fatal("the cell is forgotten, or another one")
+		}
+	}
+	mono += 2 * idleHunt
+	for range 2 * cells.Shards {
+		c.Tick(mono)
+	}
+	if c.table.Find(keyOf(b), b.Period) != nil {
+		t.Error("the cell is kept for ever")
 	}
 }
