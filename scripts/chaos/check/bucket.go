@@ -42,7 +42,7 @@ func (c *counter) drain(b budget, over []int) {
 				of = append(of, j)
 			}
 		}
-		found := overdrafts(of, burst, unit)
+		found := overdrafts(of, burst, unit, together)
 		for _, o := range found {
 			c.exceeded(b, span{c.clock.mono(o.from), c.clock.mono(o.to)}, over, float64(o.jobs)*float64(unit)/float64(burst*unit+p.back(o.to)-p.back(o.from)),
 				fmt.Sprintf("%d admitted from %d to %d, with those around more than a burst of %d and what comes back of the %s", o.jobs, o.from, o.to, burst, b.kind))

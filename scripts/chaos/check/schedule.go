@@ -38,9 +38,9 @@ type overdraft struct {
 	jobs     int
 }
 
-// overdrafts finds what cannot have come of a bucket, each job in one at most. It
-// sorts the jobs and marks those that it has found.
-func overdrafts(jobs []job, burst, unit int64) (found []overdraft) {
+// overdrafts finds what cannot have come of a bucket, each job in one at most, and
+// looks at so many together. It sorts the jobs and marks those that it has found.
+func overdrafts(jobs []job, burst, unit int64, together int) (found []overdraft) {
 	slices.SortFunc(jobs, func(a, b job) int { return cmp.Or(cmp.Compare(a.lo, b.lo), cmp.Compare(a.hi, b.hi)) })
 	for end := len(jobs); end > 0; end -= together / 2 {
 		found = append(found, newMachine(jobs[max(0, end-together):end], burst, unit).run()...)

@@ -45,7 +45,7 @@ func TestOverdrafts(t *testing.T) {
 			return job{lo: lo, hi: hi, when: instant{lo: lo, hi: hi}}
 		}), 1, 6).Draw(t, "jobs")
 		want := possible(jobs, burst, unit, nil)
-		over := overdrafts(jobs, burst, unit)
+		over := overdrafts(jobs, burst, unit, together)
 		if want != (len(over) == 0) {
 			t.Fatalf("possible: %v, found %+v", want, over)
 		}
@@ -64,7 +64,7 @@ func TestOverdrafts(t *testing.T) {
 // TestOverdraftsOfMany: what a bucket lets through that is always empty is possible,
 // and one more is found; after very many, as many more as refill it.
 func TestOverdraftsOfMany(t *testing.T) {
-	const burst, unit = 5, 1000
+	const burst, unit, together = 5, 1000, 400
 	jobs := func(more int, at int64) (js []job) {
 		add := func(at int64) {
 			js = append(js, job{lo: at, hi: at + 10, when: instant{lo: at, hi: at + 10}})
@@ -80,7 +80,7 @@ func TestOverdraftsOfMany(t *testing.T) {
 	for at, more := range map[int64]int{
 		0: 0, 1: 1, 100 * unit: 1, (together/2 - burst) * unit: 1, together*unit + 300: burst, 2*together*unit + 300: burst,
 	} {
-		if over := overdrafts(jobs(more, at), burst, unit); len(over) != min(more, 1) {
+		if over := overdrafts(jobs(more, at), burst, unit, together); len(over) != min(more, 1) {
 			t.Errorf("%d more at %d: %+v", more, at, over)
 		}
 	}
