@@ -88,6 +88,13 @@ func (s *shard) done(now Instant, b ledger.Budget, l ledger.Limit) {
 	}
 }
 
+// held is how many tokens the log has to count as this node's: those that are free,
+// and one for each request in flight, also for those that are a debt because the
+// limit was lowered meanwhile, or the node was fenced.
+func held(cl *cells.Cell, p window.Period) int64 {
+	return credited(cl, p) + max(0, -tokens(cl))
+}
+
 // spare gives back what has not been needed, and reports whether there is more to
 // be said or looked at soon.
 func (s *shard) spare(now Instant, h *hunt) bool {
@@ -109,7 +116,7 @@ func (s *shard) spare(now Instant, h *hunt) bool {
 		}
 		h.least, h.leastAt = have, now.Lo
 	}
-	silent := h.reported == credited(h.cell, h.budget.Period)
+	silent := h.reported == held(h.cell, h.budget.Period)
 	if !silent && h.pool != poolAsked {
 		h.pool, h.poolAt = poolAsked, now.Lo
 		s.core.box.askPool(h)
@@ -170,7 +177,7 @@ func (s *shard) tickInFlight(now Instant, h *hunt) (keep, busy bool) {
 		s.probe(now, h)
 	}
 	busy = s.spare(now, h) || h.probing
-	holds := !h.budget.Period.IsLocal() && credited(h.cell, h.budget.Period) != 0
+	holds := !h.budget.Period.IsLocal() && held(h.cell, h.budget.Period) != 0
 	return busy || holds || h.held > 0 || h.pool == poolAsked || now.Lo-h.used <= idleHunt, busy
 }
 

@@ -196,3 +196,36 @@ func TestInFlightSwept(t *testing.T) {
 		t.Error("the cell is kept for ever")
 	}
 }
+
+// TestInFlightLowered: when the limit is lowered, what is in flight counts until it is
+// done: nobody is admitted on top.
+func TestInFlightLowered(t *testing.T) {
+	simulated(t)
+	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{Period: window.InFlight, Max: 9}}}
+	lower := &Limit{ID: "l", Version: 2, Rates: []Rate{{Period: window.InFlight, Max: 2}}}
+	w := newWorld(5, startOf(3), 3, faults{}, []*Limit{lim})
+	w.answer = 5 * second
+	w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
+	admitted, late := 0, 0
+	for _, n := range w.nodes {
+		w.every(20*millisecond, func() {
+			n.take(n.limits[0], "key", func(d Decision) {
+				if d.Admitted {
+					if admitted++; n.limits[0] == lower {
+						late++
+					}
+				}
+			})
+		})
+		w.after(6*second, func() {
+			w.oracle.adopt(lower, n)
+			n.limits[0] = lower
+		})
+	}
+	if err := w.run(9 * second); err != nil {
+		t.Fatal(err)
+	}
+	if admitted < 9 || late > 0 {
+		t.Errorf("%d admitted, %d of them after the limit was lowered", admitted, late)
+	}
+}
