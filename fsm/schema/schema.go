@@ -63,6 +63,7 @@ type Field struct {
 	HasNullDefault bool // publishes "default": null
 
 	Auto           bool // filled in on insert: an id, a time, or 32 random alphanumerics
+	Derived        bool // Auto, but left to Schema.Complete
 	UUID           bool
 	Timestamp      bool // Integer: Unix time in seconds; Number: seconds with milliseconds
 	Unique         bool
