@@ -53,7 +53,8 @@ type Cluster interface {
 type Config struct {
 	Cluster Cluster
 	Machine *fsm.Machine
-	// Plugins gives the plugins that may be configured. Their schemas are read once, by New.
+	// Plugins gives the plugins that are known; those that run may be configured. Their schemas are read
+	// once, by New.
 	Plugins func() []*plugin.Definition
 	// Info is what GET / tells about the node.
 	Info Info

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/sluicegate/sluice/fsm"
@@ -15,6 +16,21 @@ func withPlugins(base *schema.Schema, plugins []*plugin.Definition) *schema.Sche
 		subs[p.Name] = p.Schema
 	}
 	return base.WithSubschemas(subs)
+}
+
+// admitPlugin refuses a plugin that Sluice knows and does not run: stored, it would break the route it is for.
+// Kong has no such plugins, so the words are ours; those for a name that nobody knows are the schema's.
+func (a *API) admitPlugin(fields, stored map[string]any) error {
+	name, given := fields["name"]
+	if !given {
+		name = stored["name"]
+	}
+	for _, p := range a.cfg.Plugins() {
+		if p.Name == name && !p.Runs() {
+			return schema.FieldViolation("name", fmt.Sprintf(msgDoesNotRun, p.Name))
+		}
+	}
+	return nil
 }
 
 // warnings gives what a plugin accepts in this config and does not do.
@@ -32,8 +48,9 @@ func (a *API) warnings(e *fsm.Entity) []string {
 	return nil
 }
 
-// The messages for a plugin that could never run where it is attached.
+// The messages for a plugin that could never run, or not where it is attached.
 const (
+	msgDoesNotRun       = "plugin '%s' is known to this version of Sluice, but does not run in it yet"
 	msgRouteProtocols   = "must match the associated route's protocols"
 	msgServiceProtocols = "must match the protocols of at least one route pointing to this Plugin's service"
 )
