@@ -93,8 +93,8 @@ type API struct {
 	accessMu sync.Mutex // an io.Writer need not be safe for concurrent use
 }
 
-// New makes an API. It panics on a plugin whose schema does not fit the plugins entity: a mistake in the
-// program that its first start shows.
+// New makes an API. It panics on a plugin that runs and whose schema does not fit the plugins entity: a
+// mistake in the program that its first start shows.
 func New(cfg Config) *API {
 	cfg.setDefaults()
 	a := &API{

@@ -9,13 +9,20 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugin"
 )
 
-// withPlugins lays every plugin's own schema over the plugins entity.
+// withPlugins lays every plugin's own schema over the plugins entity: at once for those that run, so that one
+// that does not fit stops the program, when it is asked for for the others.
 func withPlugins(base *schema.Schema, plugins []*plugin.Definition) *schema.Schema {
 	subs := make(map[string]*schema.Schema, len(plugins))
 	for _, p := range plugins {
 		subs[p.Name] = p.Schema
 	}
-	return base.WithSubschemas(subs)
+	all := base.WithSubschemas(subs)
+	for _, p := range plugins {
+		if p.Runs() {
+			all.For(map[string]any{"name": p.Name})
+		}
+	}
+	return all
 }
 
 // admitPlugin refuses a plugin that Sluice knows and does not run: stored, it would break the route it is for.

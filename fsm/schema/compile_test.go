@@ -69,6 +69,23 @@ func TestWithRefusesWhatDoesNotFit(t *testing.T) {
 	}
 }
 
+// One subschema that does not fit is no harm to the others, and is found by asking for it.
+func TestWithSubschemasFindsWhatDoesNotFitWhenItIsPicked(t *testing.T) {
+	s := entities.Plugins().WithSubschemas(map[string]*schema.Schema{
+		"bad":  {Fields: []schema.Field{{Name: "foo", Type: schema.String}}},
+		"good": {Fields: []schema.Field{{Name: "config", Type: schema.Record, Required: true, Fields: []schema.Field{}}}},
+	})
+	if _, violation := s.Insert(at(someTime), object(t, `{"name":"good"}`)); violation != nil {
+		t.Errorf("the one that fits: %v", violation)
+	}
+	defer func() {
+		if err, ok := recover().(error); !ok || !errors.Is(err, schema.ErrDefinition) {
+			t.Errorf("got %v, want a panic with ErrDefinition", err)
+		}
+	}()
+	s.For(map[string]any{"name": "bad"})
+}
+
 // TestWith: the schema of one plugin alone is what the choice among all plugins comes to.
 func TestWith(t *testing.T) {
 	s := entities.Plugins().With(rateLimiting())

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -156,7 +157,7 @@ type Schema struct {
 	Subschemas     map[string]*Schema
 
 	root     *record
-	variants map[string]*Schema
+	variants map[string]func() *Schema
 }
 
 // Context supplies what a pure package cannot make by itself. All three functions are required.
@@ -191,13 +192,13 @@ func (s *Schema) Compile() error {
 	if err != nil {
 		return fmt.Errorf("schema %s: %w", s.Name, err)
 	}
-	variants := make(map[string]*Schema, len(s.Subschemas))
+	variants := make(map[string]func() *Schema, len(s.Subschemas))
 	for key, sub := range s.Subschemas {
 		variant, err := s.overlay(sub)
 		if err != nil {
 			return fmt.Errorf("schema %s: %w", s.Name, err)
 		}
-		variants[key] = variant
+		variants[key] = func() *Schema { return variant }
 	}
 	if s.SubschemaKey != "" && root.index[s.SubschemaKey] == nil {
 		return fmt.Errorf("schema %s: %w: no field %s to pick a subschema by", s.Name, ErrDefinition, s.SubschemaKey)
@@ -217,13 +218,19 @@ func (s *Schema) With(sub *Schema) *Schema {
 	return merged
 }
 
-// WithSubschemas returns a new compiled schema that picks among subs by the field SubschemaKey. It panics
-// like With.
+// WithSubschemas returns a new compiled schema that picks among subs by the field SubschemaKey. A sub is laid
+// over this schema when it is first picked: a node knows dozens of plugins and is asked about a few. One that
+// does not fit panics then, like With; For picks one ahead of time.
 func (s *Schema) WithSubschemas(subs map[string]*Schema) *Schema {
-	return Must(&Schema{
+	picking := Must(&Schema{
 		Name: s.Name, Fields: s.Fields, Shorthands: s.Shorthands, Checks: s.Checks, TTL: s.TTL, Complete: s.Complete,
-		SubschemaKey: s.SubschemaKey, SubschemaError: s.SubschemaError, Subschemas: maps.Clone(subs),
+		SubschemaKey: s.SubschemaKey, SubschemaError: s.SubschemaError,
 	})
+	picking.Subschemas = maps.Clone(subs)
+	for key, sub := range subs {
+		picking.variants[key] = sync.OnceValue(func() *Schema { return s.With(sub) })
+	}
+	return picking
 }
 
 // overlay is With, with an error for a sub that does not fit.
@@ -279,14 +286,13 @@ func (s *Schema) variant(entity map[string]any) *Schema {
 	if !ok {
 		value = s.compiled().index[s.SubschemaKey].fallback
 	}
-	switch key := value.(type) {
-	case string:
-		return s.variants[key]
-	case []any:
-		for _, element := range key {
-			if name, ok := element.(string); ok && s.variants[name] != nil {
-				return s.variants[name]
-			}
+	names, _ := value.([]any)
+	if name, ok := value.(string); ok {
+		names = []any{name}
+	}
+	for _, element := range names {
+		if name, ok := element.(string); ok && s.variants[name] != nil {
+			return s.variants[name]()
 		}
 	}
 	return nil
