@@ -156,6 +156,7 @@ type Schema struct {
 	SubschemaError string
 	Subschemas     map[string]*Schema
 
+	later    func() *Schema // see Later
 	root     *record
 	variants map[string]func() *Schema
 }
@@ -181,6 +182,20 @@ func Strings(values ...string) []any {
 func Must(s *Schema) *Schema {
 	if err := s.Compile(); err != nil {
 		panic(err)
+	}
+	return s
+}
+
+// Later returns a schema that is described when it is first looked at, published or laid over another one; it
+// cannot check values itself. Descriptions are large, and most are never asked for.
+func Later(name string, describe func() *Schema) *Schema {
+	return &Schema{Name: name, later: sync.OnceValue(describe)}
+}
+
+// described gives the schema, or what describes it.
+func (s *Schema) described() *Schema {
+	if s.later != nil {
+		return s.later()
 	}
 	return s
 }
@@ -235,6 +250,7 @@ func (s *Schema) WithSubschemas(subs map[string]*Schema) *Schema {
 
 // overlay is With, with an error for a sub that does not fit.
 func (s *Schema) overlay(sub *Schema) (*Schema, error) {
+	sub = sub.described()
 	fields := slices.Clone(s.Fields)
 	for _, f := range sub.Fields {
 		i := slices.IndexFunc(fields, func(base Field) bool { return base.Name == f.Name })
@@ -336,6 +352,7 @@ func (s *Schema) compiled() *record {
 
 // Field returns the description of a top-level field, nil if there is none. It must not be changed.
 func (s *Schema) Field(name string) *Field {
+	s = s.described()
 	for i := range s.Fields {
 		if s.Fields[i].Name == name {
 			return &s.Fields[i]

@@ -5,12 +5,12 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(1705, acme()) }
+func init() { register(1705, "acme", acme) }
 
 // acme gets certificates by the ACME protocol. It is for the whole gateway only.
-func acme() *schema.Schema {
+func acme(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "acme",
+		Name: name,
 		Fields: []schema.Field{
 			schema.NoConsumer(),
 			{Name: "service", Type: schema.Foreign, Reference: "services", Eq: schema.Null},

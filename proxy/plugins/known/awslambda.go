@@ -2,24 +2,20 @@ package known
 
 import (
 	"errors"
-	"regexp"
+	"strings"
 
 	"github.com/sluicegate/sluice/fsm/schema"
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-var (
-	errProxyScheme = errors.New("proxy_url scheme must be http")
+var errProxyScheme = errors.New("proxy_url scheme must be http")
 
-	urlScheme = regexp.MustCompile(`^([^:]+)://`)
-)
-
-func init() { register(750, awsLambda()) }
+func init() { register(750, "aws-lambda", awsLambda) }
 
 // awsLambda has an AWS Lambda function answer. Timeouts are in milliseconds.
-func awsLambda() *schema.Schema {
+func awsLambda(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "aws-lambda",
+		Name: name,
 		Fields: []schema.Field{
 			fields.HTTPProtocols(),
 			fields.Config(
@@ -62,7 +58,7 @@ func awsLambda() *schema.Schema {
 func checkProxyURL(entity map[string]any) error {
 	config, _ := entity["config"].(map[string]any)
 	url, _ := config["proxy_url"].(string)
-	if scheme := urlScheme.FindStringSubmatch(url); scheme != nil && scheme[1] != "http" {
+	if scheme, _, ok := strings.Cut(url, "://"); ok && scheme != "http" {
 		return errProxyScheme
 	}
 	return nil

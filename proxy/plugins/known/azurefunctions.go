@@ -5,12 +5,12 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(749, azureFunctions()) }
+func init() { register(749, "azure-functions", azureFunctions) }
 
 // azureFunctions has an Azure function answer. Timeouts are in milliseconds.
-func azureFunctions() *schema.Schema {
+func azureFunctions(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "azure-functions",
+		Name: name,
 		Fields: []schema.Field{
 			fields.AnyProtocols(),
 			fields.Config(

@@ -5,12 +5,12 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(100_001, correlationID()) }
+func init() { register(100_001, "correlation-id", correlationID) }
 
 // correlationID gives requests an id to find them by in several logs.
-func correlationID() *schema.Schema {
+func correlationID(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "correlation-id",
+		Name: name,
 		Fields: []schema.Field{
 			fields.HTTPProtocols(),
 			fields.Config(

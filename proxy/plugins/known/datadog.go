@@ -5,11 +5,10 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(10, datadog()) }
+func init() { register(10, "datadog", datadog) }
 
 // datadog sends metrics to a Datadog agent.
-func datadog() *schema.Schema {
-	const name = "datadog"
+func datadog(name string) *schema.Schema {
 	config := []schema.Field{
 		{Name: "host", Type: schema.String, Default: "localhost", Referenceable: true, Custom: schema.Text(schema.ValidHost)},
 		fields.Default(schema.Port("port"), 8125),

@@ -5,12 +5,12 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(9, fileLog()) }
+func init() { register(9, "file-log", fileLog) }
 
 // fileLog appends each request's log to a file.
-func fileLog() *schema.Schema {
+func fileLog(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "file-log",
+		Name: name,
 		Fields: []schema.Field{
 			fields.AnyProtocols(),
 			fields.Config(

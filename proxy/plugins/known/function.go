@@ -6,8 +6,8 @@ import (
 )
 
 func init() {
-	register(1_000_000, function("pre-function"))
-	register(-1000, function("post-function"))
+	register(1_000_000, "pre-function", function)
+	register(-1000, "post-function", function)
 }
 
 // function runs Lua in the phases of a request, before all other plugins or after

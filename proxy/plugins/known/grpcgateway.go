@@ -5,13 +5,13 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(998, grpcGateway()) }
+func init() { register(998, "grpc-gateway", grpcGateway) }
 
 // grpcGateway makes gRPC calls of JSON requests, as the annotations of a file of
 // protocol buffers say.
-func grpcGateway() *schema.Schema {
+func grpcGateway(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "grpc-gateway",
+		Name: name,
 		Fields: []schema.Field{
 			fields.AnyProtocols(),
 			fields.Config(fields.Optional(fields.String("proto"))),

@@ -5,12 +5,12 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(3, grpcWeb()) }
+func init() { register(3, "grpc-web", grpcWeb) }
 
 // grpcWeb lets browsers make gRPC calls.
-func grpcWeb() *schema.Schema {
+func grpcWeb(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "grpc-web",
+		Name: name,
 		Fields: []schema.Field{
 			fields.AnyProtocols(),
 			fields.Config(

@@ -5,14 +5,14 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(1030, hmacAuth()) }
+func init() { register(1030, "hmac-auth", hmacAuth) }
 
 // hmacAuth knows consumers by the signatures of their requests. The clock skew is
 // in seconds.
-func hmacAuth() *schema.Schema {
+func hmacAuth(name string) *schema.Schema {
 	algorithms := schema.Strings("hmac-sha1", "hmac-sha256", "hmac-sha384", "hmac-sha512")
 	return &schema.Schema{
-		Name: "hmac-auth",
+		Name: name,
 		Fields: []schema.Field{
 			schema.NoConsumer(),
 			fields.HTTPProtocols(),

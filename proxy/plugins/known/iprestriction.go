@@ -5,16 +5,16 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(990, ipRestriction()) }
+func init() { register(990, "ip-restriction", ipRestriction) }
 
 // ipRestriction lets requests in by the address that they come from.
-func ipRestriction() *schema.Schema {
+func ipRestriction(name string) *schema.Schema {
 	addresses := func(name string) schema.Field {
 		return fields.List(name, schema.Field{Type: schema.String, Custom: schema.Text(schema.ValidIPOrCIDR)})
 	}
 	protocols := schema.Strings("http", "https", "tcp", "tls", "grpc", "grpcs")
 	return &schema.Schema{
-		Name: "ip-restriction",
+		Name: name,
 		Fields: []schema.Field{
 			fields.Default(fields.AnyProtocols(), protocols),
 			fields.Config(

@@ -18,6 +18,8 @@ import (
 const version = "3.9.1"
 
 // register makes a plugin known. It keeps Kong's place in the order of plugins.
-func register(priority int, s *schema.Schema) {
-	plugin.Register(&plugin.Definition{Name: s.Name, Version: version, Priority: priority, Schema: s})
+// Most nodes never ask for a schema of these, so it is described when one does.
+func register(priority int, name string, describe func(name string) *schema.Schema) {
+	s := schema.Later(name, func() *schema.Schema { return describe(name) })
+	plugin.Register(&plugin.Definition{Name: name, Version: version, Priority: priority, Schema: s})
 }

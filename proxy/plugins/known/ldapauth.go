@@ -5,11 +5,11 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(1200, ldapAuth()) }
+func init() { register(1200, "ldap-auth", ldapAuth) }
 
 // ldapAuth asks an LDAP server whether a user's password is right. The cache's
 // time is in seconds, timeouts are in milliseconds.
-func ldapAuth() *schema.Schema {
+func ldapAuth(name string) *schema.Schema {
 	config := fields.Config(
 		fields.Required(schema.Host("ldap_host")),
 		fields.Required(fields.Default(schema.Port("ldap_port"), 389)),
@@ -32,7 +32,7 @@ func ldapAuth() *schema.Schema {
 		ThenErr: "'ldaps' and 'start_tls' cannot be enabled simultaneously",
 	}}}
 	return &schema.Schema{
-		Name:   "ldap-auth",
+		Name:   name,
 		Fields: []schema.Field{schema.NoConsumer(), fields.HTTPProtocols(), config},
 	}
 }

@@ -5,12 +5,12 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(6, loggly()) }
+func init() { register(6, "loggly", loggly) }
 
 // loggly sends each request's log to Loggly. The timeout is in milliseconds.
-func loggly() *schema.Schema {
+func loggly(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "loggly",
+		Name: name,
 		Fields: []schema.Field{
 			fields.AnyProtocols(),
 			fields.Config(

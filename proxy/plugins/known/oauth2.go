@@ -10,11 +10,11 @@ import (
 var errNoGrant = errors.New("at least one of these fields must be true: enable_authorization_code, " +
 	"enable_implicit_grant, enable_client_credentials, enable_password_grant")
 
-func init() { register(1400, oauth2()) }
+func init() { register(1400, "oauth2", oauth2) }
 
 // oauth2 is an authorization server (RFC 6749), and knows consumers by its tokens.
 // Times are in seconds.
-func oauth2() *schema.Schema {
+func oauth2(name string) *schema.Schema {
 	config := fields.Config(
 		fields.Strings("scopes"),
 		fields.Flag("mandatory_scope", false),
@@ -42,7 +42,7 @@ func oauth2() *schema.Schema {
 		ThenField: "scopes", ThenMatch: schema.Field{Required: true},
 	}}}
 	return &schema.Schema{
-		Name:   "oauth2",
+		Name:   name,
 		Fields: []schema.Field{schema.NoConsumer(), fields.HTTPProtocols(), config},
 	}
 }

@@ -5,12 +5,11 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(14, openTelemetry()) }
+func init() { register(14, "opentelemetry", openTelemetry) }
 
 // openTelemetry sends traces and logs by OTLP over HTTP. Timeouts are in
 // milliseconds.
-func openTelemetry() *schema.Schema {
-	const name = "opentelemetry"
+func openTelemetry(name string) *schema.Schema {
 	config := fields.Config(
 		endpoint("traces_endpoint"),
 		endpoint("logs_endpoint"),

@@ -5,13 +5,13 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(100, proxyCache()) }
+func init() { register(100, "proxy-cache", proxyCache) }
 
 // proxyCache answers again what a service has answered before. Times are in
 // seconds.
-func proxyCache() *schema.Schema {
+func proxyCache(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "proxy-cache",
+		Name: name,
 		Fields: []schema.Field{
 			fields.AnyProtocols(),
 			fields.Config(

@@ -5,12 +5,12 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(779, redirect()) }
+func init() { register(779, "redirect", redirect) }
 
 // redirect sends clients elsewhere.
-func redirect() *schema.Schema {
+func redirect(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "redirect",
+		Name: name,
 		Fields: []schema.Field{
 			fields.HTTPProtocols(),
 			fields.Config(

@@ -5,12 +5,12 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(951, requestSizeLimiting()) }
+func init() { register(951, "request-size-limiting", requestSizeLimiting) }
 
 // requestSizeLimiting refuses requests whose body is too large.
-func requestSizeLimiting() *schema.Schema {
+func requestSizeLimiting(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "request-size-limiting",
+		Name: name,
 		Fields: []schema.Field{
 			fields.HTTPProtocols(),
 			fields.Config(

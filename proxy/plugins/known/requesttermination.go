@@ -14,10 +14,10 @@ var (
 	errEchoAndBody    = errors.New("echo cannot be used with content_type and body")
 )
 
-func init() { register(2, requestTermination()) }
+func init() { register(2, "request-termination", requestTermination) }
 
 // requestTermination answers at once, in place of the service.
-func requestTermination() *schema.Schema {
+func requestTermination(name string) *schema.Schema {
 	config := fields.Config(
 		fields.Required(fields.Default(status("status_code"), 503)),
 		fields.String("message"),
@@ -28,7 +28,7 @@ func requestTermination() *schema.Schema {
 	)
 	config.Custom = checkAnswer
 	return &schema.Schema{
-		Name:   "request-termination",
+		Name:   name,
 		Fields: []schema.Field{fields.HTTPProtocols(), config},
 	}
 }

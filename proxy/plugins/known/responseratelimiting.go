@@ -11,12 +11,11 @@ import (
 // periods are those that a limit may have, shortest first.
 func periods() []string { return []string{"second", "minute", "hour", "day", "month", "year"} }
 
-func init() { register(900, responseRateLimiting()) }
+func init() { register(900, "response-ratelimiting", responseRateLimiting) }
 
 // responseRateLimiting counts what services say in their answers that requests
 // cost.
-func responseRateLimiting() *schema.Schema {
-	const name = "response-ratelimiting"
+func responseRateLimiting(name string) *schema.Schema {
 	config := fields.Config(
 		fields.Default(fields.String("header_name"), "x-kong-limit"),
 		fields.Choice("limit_by", "consumer", "consumer", "credential", "ip"),

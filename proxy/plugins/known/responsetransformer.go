@@ -5,10 +5,10 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(800, responseTransformer()) }
+func init() { register(800, "response-transformer", responseTransformer) }
 
 // responseTransformer changes headers and JSON bodies of answers.
-func responseTransformer() *schema.Schema {
+func responseTransformer(name string) *schema.Schema {
 	change := func(name string) schema.Field {
 		types := schema.Field{Type: schema.String, OneOf: schema.Strings("boolean", "number", "string")}
 		return fields.Record(name, texts("json", pair()), texts("json_types", types), texts("headers", pair()))
@@ -17,7 +17,7 @@ func responseTransformer() *schema.Schema {
 	rename := pair()
 	rename.Custom = schema.Text(fields.ValidHeaderPair)
 	return &schema.Schema{
-		Name: "response-transformer",
+		Name: name,
 		Fields: []schema.Field{
 			fields.HTTPProtocols(),
 			fields.Config(

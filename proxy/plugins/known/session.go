@@ -5,14 +5,14 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(1900, session()) }
+func init() { register(1900, "session", session) }
 
 // session remembers by a cookie who a client is. Times are in seconds.
 //
 // Kong draws the default of secret when it starts, the same one for every
 // instance, and shows it to whoever reads the schema. Here each instance gets a
 // secret of its own when it is made.
-func session() *schema.Schema {
+func session(name string) *schema.Schema {
 	config := fields.Config(
 		schema.Field{Name: "secret", Type: schema.String, Optional: true, Auto: true, Encrypted: true, Referenceable: true},
 		fields.Choice("storage", "cookie", "cookie", "kong"),
@@ -45,7 +45,7 @@ func session() *schema.Schema {
 	)
 	config.Shorthands = sessionShorthands()
 	return &schema.Schema{
-		Name:   "session",
+		Name:   name,
 		Fields: []schema.Field{schema.NoConsumer(), fields.AnyProtocols(), config},
 	}
 }

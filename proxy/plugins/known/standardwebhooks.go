@@ -5,12 +5,12 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(760, standardWebhooks()) }
+func init() { register(760, "standard-webhooks", standardWebhooks) }
 
 // standardWebhooks checks the signatures of webhooks (standardwebhooks.com).
-func standardWebhooks() *schema.Schema {
+func standardWebhooks(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "standard-webhooks",
+		Name: name,
 		Fields: []schema.Field{
 			schema.NoConsumer(),
 			fields.HTTPProtocols(),

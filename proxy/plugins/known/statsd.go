@@ -5,11 +5,10 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(11, statsd()) }
+func init() { register(11, "statsd", statsd) }
 
 // statsd sends metrics to a StatsD server.
-func statsd() *schema.Schema {
-	const name = "statsd"
+func statsd(name string) *schema.Schema {
 	config := []schema.Field{
 		fields.Default(schema.Host("host"), "localhost"),
 		fields.Default(schema.Port("port"), 8125),

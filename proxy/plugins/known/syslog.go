@@ -5,12 +5,12 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(4, syslog()) }
+func init() { register(4, "syslog", syslog) }
 
 // syslog sends each request's log to the local syslog.
-func syslog() *schema.Schema {
+func syslog(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "syslog",
+		Name: name,
 		Fields: []schema.Field{
 			fields.AnyProtocols(),
 			fields.Config(

@@ -5,12 +5,12 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(7, tcpLog()) }
+func init() { register(7, "tcp-log", tcpLog) }
 
 // tcpLog sends each request's log over TCP. Timeouts are in milliseconds.
-func tcpLog() *schema.Schema {
+func tcpLog(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "tcp-log",
+		Name: name,
 		Fields: []schema.Field{
 			fields.AnyProtocols(),
 			fields.Config(

@@ -5,12 +5,12 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(8, udpLog()) }
+func init() { register(8, "udp-log", udpLog) }
 
 // udpLog sends each request's log over UDP. The timeout is in milliseconds.
-func udpLog() *schema.Schema {
+func udpLog(name string) *schema.Schema {
 	return &schema.Schema{
-		Name: "udp-log",
+		Name: name,
 		Fields: []schema.Field{
 			fields.AnyProtocols(),
 			fields.Config(

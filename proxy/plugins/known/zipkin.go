@@ -7,11 +7,10 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
-func init() { register(100_000, zipkin()) }
+func init() { register(100_000, "zipkin", zipkin) }
 
 // zipkin sends traces to a Zipkin server. Timeouts are in milliseconds.
-func zipkin() *schema.Schema {
-	const name = "zipkin"
+func zipkin(name string) *schema.Schema {
 	formats := []string{"b3", "b3-single", "w3c", "jaeger", "ot", "aws", "datadog", "gcp", "instana"}
 	headerType := fields.Required(fields.Choice("header_type", "preserve", append([]string{"preserve", "ignore"}, formats...)...))
 	otherType := fields.Required(fields.Choice("default_header_type", "b3", formats...))

@@ -72,7 +72,7 @@ func Number(name string, value float64) schema.Field {
 	return schema.Field{Name: name, Type: schema.Number, Default: value}
 }
 
-// Choice is one of some words, the first of which need not be the default.
+// Choice is one of some words, with a default.
 func Choice(name, value string, words ...string) schema.Field {
 	return schema.Field{Name: name, Type: schema.String, Default: value, OneOf: schema.Strings(words...)}
 }
