@@ -22,7 +22,7 @@ func (a *API) get(q *request, t target) (*reply, error) {
 		}
 		return nil, errNotFound
 	}
-	return readReply(v, t.coll.appendEntity(nil, v, f.entity, now)), nil
+	return readReply(v, t.coll.appendEntity(nil, v, f.entity)), nil
 }
 
 // list answers GET of a collection, in the order of ids.
@@ -65,7 +65,7 @@ func (a *API) listAt(q *request, c *collection, o *owner, below string) (*reply,
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = c.appendEntity(b, v, e, now)
+			b = c.appendEntity(b, v, e)
 		}
 		return b
 	})), nil
@@ -83,7 +83,7 @@ func (a *API) lookup(q *request, c *collection, argument string, unique int) (*r
 		if e == nil || e.Expired(now) {
 			return b
 		}
-		return c.appendEntity(b, v, e, now)
+		return c.appendEntity(b, v, e)
 	})), nil
 }
 
