@@ -103,7 +103,9 @@ func TestSecretsOfPlugins(t *testing.T) {
 	w.put("vaults", object{"id": id, "name": "env", "prefix": "my-env", "config": nil})
 	w.get("/vault").want(t, 200, "one")
 	w.get("/missing").want(t, 200, "x")
-	w.apply(fsm.Op{Verb: fsm.Delete, Kind: "vaults", ID: id})
+	if err := w.proxy.Wait(t.Context(), w.apply(fsm.Op{Verb: fsm.Delete, Kind: "vaults", ID: id})); err != nil {
+		t.Fatal(err)
+	}
 	w.get("/vault").want(t, 500, "")
 }
 
