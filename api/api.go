@@ -117,7 +117,7 @@ func New(cfg Config) *API {
 		},
 	}
 	for _, def := range cfg.Machine.Definitions() {
-		c := newCollection(def, cfg.Plugins())
+		c := newCollection(def, &cfg)
 		a.collections = append(a.collections, c)
 		a.byKind[def.Kind] = c
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/fsm/schema"
@@ -111,9 +110,7 @@ func warnCertificate(a *API, e *fsm.Entity) []string {
 	}
 	var said []string
 	for _, field := range [][2]string{{"cert", entity.Cert}, {"key", entity.Key}, {"cert_alt", entity.CertAlt}, {"key_alt", entity.KeyAlt}} {
-		if strings.HasPrefix(field[1], "{vault://") {
-			said = append(said, field[0]+": there are no vaults here, so the certificate is not served")
-		} else if chain, err := schema.Certificates(field[1]); err == nil && chain[0].NotAfter.Before(a.cfg.Now()) {
+		if chain, err := schema.Certificates(field[1]); err == nil && chain[0].NotAfter.Before(a.cfg.Now()) {
 			said = append(said, field[0]+": expired")
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/fsm/schema"
@@ -21,6 +22,7 @@ type collection struct {
 	*fsm.Definition
 	schema *schema.Schema // Definition.Schema, completed by the hook
 	hooks  hooks
+	now    func() time.Time
 }
 
 // hooks is what a kind needs beyond its definition. Any of them may be nil.
@@ -78,10 +80,10 @@ func hooksOf(kind string) hooks {
 	return hooks{}
 }
 
-func newCollection(def *fsm.Definition, plugins []*plugin.Definition) *collection {
-	c := &collection{Definition: def, schema: def.Schema, hooks: hooksOf(def.Kind)}
+func newCollection(def *fsm.Definition, cfg *Config) *collection {
+	c := &collection{Definition: def, schema: def.Schema, hooks: hooksOf(def.Kind), now: cfg.Now}
 	if c.hooks.schema != nil {
-		c.schema = c.hooks.schema(def.Schema, plugins)
+		c.schema = c.hooks.schema(def.Schema, cfg.Plugins())
 	}
 	return c
 }
@@ -201,7 +203,7 @@ func (c *collection) lasting(entity map[string]any) map[string]any {
 }
 
 // appendEntity appends an entity as clients see it.
-func (c *collection) appendEntity(b []byte, v *fsm.View, e *fsm.Entity, now int64) []byte {
+func (c *collection) appendEntity(b []byte, v *fsm.View, e *fsm.Entity) []byte {
 	b = appendPlain(b, e.Raw)
 	end := bytes.LastIndexByte(b, '}')
 	switch {
@@ -214,7 +216,8 @@ func (c *collection) appendEntity(b []byte, v *fsm.View, e *fsm.Entity, now int6
 	if e.ExpiresAt == 0 {
 		return append(b, "null}"...)
 	}
-	return append(strconv.AppendInt(b, e.ExpiresAt-now, 10), '}')
+	left := e.ExpiresAt - c.now().Add(time.Second-1).Unix() // whole seconds: of ten that begin now, nine
+	return append(strconv.AppendInt(b, max(0, left), 10), '}')
 }
 
 // fieldsOf decodes a stored entity.

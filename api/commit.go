@@ -54,7 +54,7 @@ func (a *API) commit(q *request, status int, planner planner) (*reply, error) {
 	rep.set(headerRequestID, q.id)
 	ctx, cancel := writeContext(q)
 	defer cancel()
-	p, result, now, err := a.apply(ctx, identity, q.origin(), planner)
+	p, result, err := a.apply(ctx, identity, q.origin(), planner)
 	if err != nil {
 		return rep, err
 	}
@@ -70,7 +70,7 @@ func (a *API) commit(q *request, status int, planner planner) (*reply, error) {
 	if len(result.Entities) == 0 || result.Entities[0] == nil {
 		return rep, errNotFound // a repeated write, and its entity is gone since
 	}
-	rep.body = p.coll.appendEntity(nil, a.view(), result.Entities[0], now)
+	rep.body = p.coll.appendEntity(nil, a.view(), result.Entities[0])
 	rep.set("ETag", etag(result.Entities[0]))
 	if p.coll.hooks.warn != nil {
 		if said := p.coll.hooks.warn(a, result.Entities[0]); len(said) > 0 {
@@ -104,29 +104,29 @@ func (a *API) command(id string, origin fsm.Origin, w *fsm.Write) *fsm.Command {
 
 // apply plans and applies until the write is done or refused for good. The result is nil if there was
 // nothing to do.
-func (a *API) apply(ctx context.Context, identity string, origin fsm.Origin, planner planner) (*plan, *fsm.Result, int64, error) {
+func (a *API) apply(ctx context.Context, identity string, origin fsm.Origin, planner planner) (*plan, *fsm.Result, error) {
 	upToDate := false
 	for attempt := range maxAttempts {
 		p, now, err := a.plan(ctx, planner, &upToDate)
 		if err != nil || len(p.ops) == 0 {
-			return p, nil, now, err
+			return p, nil, err
 		}
 		// Refusals are remembered under the id of a command, so every attempt has its own.
 		command := a.command(identity+"/"+strconv.Itoa(attempt), origin, &fsm.Write{Now: now, Ops: p.ops})
 		result, err := a.cfg.Cluster.Apply(ctx, command)
 		switch {
 		case err != nil:
-			return nil, nil, now, a.unconfirmed(ctx, err)
+			return nil, nil, a.unconfirmed(ctx, err)
 		case result.Err == nil:
-			return p, result, now, nil
+			return p, result, nil
 		case p.lost == nil || !p.lost(result.Err):
-			return nil, nil, now, result.Err
+			return nil, nil, result.Err
 		}
 		if a.catchUp(ctx, result.Index, attempt) != nil {
 			break // out of time; this attempt at least is known not to have happened
 		}
 	}
-	return nil, nil, 0, errContended
+	return nil, nil, errContended
 }
 
 // plan plans a write. If the view has no entity to write to, the view may be what is wrong: another node

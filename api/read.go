@@ -27,7 +27,7 @@ func (a *API) get(q *request, t target) (*reply, error) {
 	if slices.Contains(tagsIn(q.Header.Get("If-None-Match")), tag) {
 		return (&reply{status: http.StatusNotModified, index: v.ConfigIndex()}).set("ETag", tag), nil
 	}
-	return readReply(v, t.coll.appendEntity(nil, v, f.entity, now)).set("ETag", tag), nil
+	return readReply(v, t.coll.appendEntity(nil, v, f.entity)).set("ETag", tag), nil
 }
 
 // list answers GET of a collection, in the order of ids.
@@ -70,7 +70,7 @@ func (a *API) listAt(q *request, c *collection, o *owner, below string) (*reply,
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = c.appendEntity(b, v, e, now)
+			b = c.appendEntity(b, v, e)
 		}
 		return b
 	})), nil
@@ -88,7 +88,7 @@ func (a *API) lookup(q *request, c *collection, argument string, unique int) (*r
 		if e == nil || e.Expired(now) {
 			return b
 		}
-		return c.appendEntity(b, v, e, now)
+		return c.appendEntity(b, v, e)
 	})), nil
 }
 

@@ -147,7 +147,7 @@ func (a *API) perform(d *fsm.Draft, o *operation) (status int, body []byte, done
 		return 0, nil, false, refused
 	}
 	if p.coll != nil && entities[0] != nil {
-		body = p.coll.appendEntity(nil, v, entities[0], a.now())
+		body = p.coll.appendEntity(nil, v, entities[0])
 	}
 	return status, body, true, nil
 }

@@ -37,7 +37,7 @@ func (a *API) upstreamRoutes(rt *router) {
 		if err != nil {
 			return nil, err
 		}
-		return p.reply(func(b []byte, e *fsm.Entity) []byte { return targets.appendEntity(b, p.view, e, p.now) }, nil), nil
+		return p.reply(func(b []byte, e *fsm.Entity) []byte { return targets.appendEntity(b, p.view, e) }, nil), nil
 	})
 	rt.handle(http.MethodGet, one+"/targets/all", func(q *request) (*reply, error) {
 		return a.listAt(q, targets, ownerOf(q), "targets/all")
@@ -185,7 +185,7 @@ func (a *API) upstreamHealth(q *request, o *owner) (*reply, error) {
 	}
 	c := a.byKind["targets"]
 	entity := func(b []byte, e *fsm.Entity) []byte {
-		b = c.appendEntity(b, p.view, e, p.now)
+		b = c.appendEntity(b, p.view, e)
 		data, err := encodeJSON(healthOf(e))
 		if err != nil {
 			return b

@@ -52,6 +52,8 @@ type instance struct {
 	since    int64
 	priority int
 	speaks   protocols
+	// refers says that its config has vault references.
+	refers bool
 	// err is why the instance cannot run; its scope is answered with 500 then.
 	err error
 

@@ -27,6 +27,7 @@ type compiler struct {
 	env     *plugin.Env
 	log     *zap.Logger
 	metrics *metrics
+	secrets tlsconf.Resolve
 
 	certificates *tlsconf.Certificates
 	upstreams    *tlsconf.Upstreams
@@ -42,14 +43,16 @@ type compiler struct {
 
 // compiledKinds are the kinds that the route table depends on, besides what
 // tlsconf looks at.
-var compiledKinds = [...]string{"routes", "services", "plugins"}
+var compiledKinds = [...]string{"routes", "services", "plugins", "vaults"}
 
-// changes says what is not as it was in the last snapshot.
-type changes struct{ routes, services, plugins, trust bool }
+// changes says what is not as it was in the last snapshot. vaults is part of
+// plugins and trust.
+type changes struct{ routes, services, plugins, trust, vaults bool }
 
 func newCompiler(cfg Config, m *metrics, c *tlsconf.Certificates) *compiler {
 	return &compiler{env: cfg.Env, log: cfg.Logger, metrics: m, instances: map[string]*instance{},
-		certificates: c, upstreams: tlsconf.NewUpstreams(cfg.UpstreamTLS), routes: newRouteCompiler()}
+		secrets: resolver(cfg.Vaults), certificates: c, upstreams: tlsconf.NewUpstreams(cfg.UpstreamTLS, resolver(cfg.Vaults)),
+		routes: newRouteCompiler()}
 }
 
 // build compiles a view. It never fails as a whole: an entity that makes no
@@ -61,7 +64,7 @@ func (c *compiler) build(view *fsm.View) *snapshot {
 	unreadable := c.certificates.Update(view)
 	changed := c.changes(view)
 	if changed.plugins {
-		c.index = newChainIndex(c.instantiate(view))
+		c.index = newChainIndex(c.instantiate(view, changed.vaults))
 		c.pluginProblems = c.findPluginProblems()
 	}
 	if changed.services {
@@ -91,9 +94,10 @@ func (c *compiler) changes(view *fsm.View) changes {
 	old := c.versions
 	c.versions = now
 	if c.last == nil {
-		return changes{true, true, true, true}
+		return changes{true, true, true, true, true}
 	}
-	return changes{routes: now[0] != old[0], services: now[1] != old[1], plugins: now[2] != old[2], trust: trust}
+	vaults := now[3] != old[3]
+	return changes{routes: now[0] != old[0], services: now[1] != old[1], plugins: now[2] != old[2] || vaults, trust: trust, vaults: vaults}
 }
 
 func servicesByID(view *fsm.View) map[string]*fsm.Service {
@@ -107,8 +111,9 @@ func servicesByID(view *fsm.View) map[string]*fsm.Service {
 }
 
 // instantiate gives the instances of all enabled plugins: those of unchanged
-// entities are kept, those of changed ones are made anew, the rest is dropped.
-func (c *compiler) instantiate(view *fsm.View) []*instance {
+// entities are kept, those of changed ones, or with references if vaults have
+// changed, are made anew, the rest is dropped.
+func (c *compiler) instantiate(view *fsm.View, vaults bool) []*instance {
 	next := make(map[string]*instance, len(c.instances))
 	var enabled []*instance
 	for e := range view.All("plugins") {
@@ -117,8 +122,8 @@ func (c *compiler) instantiate(view *fsm.View) []*instance {
 			continue
 		}
 		in := c.instances[e.ID]
-		if in == nil || in.version != e.ModifyIndex {
-			in = c.newInstance(entity, e)
+		if in == nil || in.version != e.ModifyIndex || in.refers && vaults {
+			in = c.newInstance(view, entity, e)
 		}
 		next[e.ID] = in
 		if in.speaks != 0 {
@@ -129,7 +134,7 @@ func (c *compiler) instantiate(view *fsm.View) []*instance {
 	return enabled
 }
 
-func (c *compiler) newInstance(entity *fsm.Plugin, e *fsm.Entity) *instance {
+func (c *compiler) newInstance(view *fsm.View, entity *fsm.Plugin, e *fsm.Entity) *instance {
 	in := &instance{entity: entity, version: e.ModifyIndex, since: e.CreateStamp, priority: unknownPriority, speaks: protocolSet(entity.Protocols)}
 	def, ok := plugin.Lookup(entity.Name)
 	if ok {
@@ -141,7 +146,7 @@ func (c *compiler) newInstance(entity *fsm.Plugin, e *fsm.Entity) *instance {
 	case !def.Runs(): // a newer node that runs it has stored it
 		in.err = fmt.Errorf("plugin %q does not run in this version", entity.Name)
 	default:
-		in.err = c.construct(in, def)
+		in.err = c.construct(view, in, def)
 	}
 	if in.err != nil {
 		c.log.Error("plugin cannot run, its scope is answered with 500",
@@ -151,16 +156,20 @@ func (c *compiler) newInstance(entity *fsm.Plugin, e *fsm.Entity) *instance {
 }
 
 // construct calls a plugin's constructor and finds its phases.
-func (c *compiler) construct(in *instance, def *plugin.Definition) (err error) {
+func (c *compiler) construct(view *fsm.View, in *instance, def *plugin.Definition) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("its constructor panicked: %v", v)
 			c.log.Error("panic in a plugin's constructor", zap.String("plugin", def.Name), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
+	config, refers, err := c.dereference(view, def, in.entity.Config)
+	if in.refers = refers; err != nil {
+		return err
+	}
 	s := in.scope()
 	made, err := def.New(c.env, &plugin.Instance{
-		ID: in.entity.ID, Version: in.version, Since: in.since, Config: in.entity.Config,
+		ID: in.entity.ID, Version: in.version, Since: in.since, Config: config,
 		RouteID: s.route, ServiceID: s.service, ConsumerID: s.consumer,
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugin"
 	"github.com/sluicegate/sluice/proxy/tlsconf"
 	"github.com/sluicegate/sluice/proxy/upstream"
+	"github.com/sluicegate/sluice/vault"
 )
 
 // Errors of the package, found with errors.Is.
@@ -143,6 +144,9 @@ type Config struct {
 	// Stapler keeps OCSP staples of certificates; nil: none are sent. The proxy
 	// runs it.
 	Stapler *tlsconf.Stapler
+	// Vaults resolve the references of certificates and plugins; nil: there is
+	// the node's environment.
+	Vaults *vault.Vaults
 	// UpstreamTLS is how services are spoken to that do not say otherwise.
 	UpstreamTLS tlsconf.Defaults
 
@@ -179,6 +183,9 @@ func (c Config) complete() (Config, error) {
 	setDefault(&c.KeepaliveRequests, DefaultKeepaliveRequests)
 	setDefault(&c.Loops, runtime.GOMAXPROCS(0))
 	setDefault(&c.lingering, lingering)
+	if c.Vaults == nil {
+		c.Vaults = vault.New(vault.Config{})
+	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}

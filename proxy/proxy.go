@@ -72,7 +72,9 @@ func New(cfg Config) (*Proxy, error) {
 		trust:   newTrust(cfg),
 	}
 	p.client = upstream.New(p.upstreamConfig())
-	p.certificates = tlsconf.NewCertificates(tlsconf.Config{Fallback: cfg.Certificate, Stapler: cfg.Stapler, Now: cfg.Env.Now})
+	p.certificates = tlsconf.NewCertificates(tlsconf.Config{
+		Fallback: cfg.Certificate, Stapler: cfg.Stapler, Resolve: resolver(cfg.Vaults), Now: cfg.Env.Now,
+	})
 	if cfg.SessionTimeout > 0 {
 		p.tickets = tlsconf.NewTickets(cfg.SessionTimeout, nil, cfg.Env.Now)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/sluicegate/sluice/proxy"
 	"github.com/sluicegate/sluice/proxy/plugin"
 	"github.com/sluicegate/sluice/proxy/tlsconf"
+	"github.com/sluicegate/sluice/vault"
 )
 
 func startCommand() *cobra.Command {
@@ -184,6 +185,7 @@ func (g *gateway) openProxy(ctx context.Context) error {
 		BodyTimeout: g.cfg.ClientBodyTimeout(), SendTimeout: g.cfg.SendTimeout(),
 	}
 	conf.KeepaliveRequests, conf.Keepalive = g.cfg.KeepaliveRequests(), keepalive(g.cfg)
+	conf.Vaults = vault.New(vault.Config{EnvPrefix: g.cfg.VaultEnvPrefix(), Dir: g.cfg.VaultFileDirectory()})
 	conf.Loops, conf.Hold = shareProcessors()
 	if hasTLS(g.cfg.ProxyListen()) {
 		source, err := g.certificates(g.cfg.ProxyCertificates())

@@ -25,12 +25,13 @@ func drawn() []*schema.Schema {
 		entities.JWTSecrets(), entities.KeyauthCredentials(),
 		entities.Certificates(), entities.SNIs(), entities.CACertificates(),
 		entities.KeySets(), entities.HMACauthCredentials(), entities.ACLs(),
-		entities.OAuth2Credentials(), entities.OAuth2Tokens(),
+		entities.OAuth2Credentials(),
 	}
 }
 
 func allSchemas() []*schema.Schema {
-	return append(drawn(), entities.Upstreams(), entities.Targets(), entities.Keys(), vaults(), entities.Tags(), entities.FilterChains())
+	return append(drawn(), entities.Upstreams(), entities.Targets(), entities.Keys(), vaults(), entities.OAuth2Tokens(),
+		entities.Tags(), entities.FilterChains())
 }
 
 func vaults() *schema.Schema {

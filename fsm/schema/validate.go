@@ -4,7 +4,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -233,9 +232,4 @@ func encodable(v any) any {
 		}
 	}
 	return nil
-}
-
-// IsReference recognises {vault://...}.
-func IsReference(s string) bool {
-	return strings.HasPrefix(s, "{vault://") && strings.HasSuffix(s, "}")
 }

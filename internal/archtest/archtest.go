@@ -23,6 +23,7 @@ type floor struct {
 func floors() []floor {
 	return []floor{
 		{"fsm/schema", 0}, {"fsm/schema/*", 0}, {"limiter/window", 0}, {"limiter/wire", 0}, {"limiter/audit", 0}, {"internal/*", 0},
+		{"vault", 1},
 		{"limiter/ledger", 1}, {"limiter/cells", 1},
 		{"limiter/escrow", 2},
 		{"limiter", 3}, {"limiter/inprocess", 3},

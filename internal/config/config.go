@@ -86,8 +86,17 @@ func (c *Config) NodeName() string {
 func (c *Config) DataDir() string { return c.text("data_dir") }
 
 // LimitsAudit is the directory for the record of admissions, "" for off.
-func (c *Config) LimitsAudit() string {
-	dir := c.text("limits_audit")
+func (c *Config) LimitsAudit() string { return c.directory("limits_audit") }
+
+// VaultEnvPrefix: see the setting.
+func (c *Config) VaultEnvPrefix() string { return c.text("vault_env_prefix") }
+
+// VaultFileDirectory is the directory of the vault file, "" for none.
+func (c *Config) VaultFileDirectory() string { return c.directory("vault_file_directory") }
+
+// directory gives a directory, under DataDir if it is relative, or "".
+func (c *Config) directory(name string) string {
+	dir := c.text(name)
 	if dir == "" || filepath.IsAbs(dir) {
 		return dir
 	}

@@ -83,12 +83,19 @@ func TestLimitsAudit(t *testing.T) {
 	}
 }
 
+func TestVaults(t *testing.T) {
+	c, err := loaded(t, "data_dir = /d\nvault_file_directory = s\n", []string{"KONG_VAULT_ENV_PREFIX=X_"})
+	if err != nil || c.VaultFileDirectory() != "/d/s" || c.VaultEnvPrefix() != "X_" || len(c.Notes()) > 0 {
+		t.Errorf("%v, directory %q, prefix %q, notes %q", err, c.VaultFileDirectory(), c.VaultEnvPrefix(), c.Notes())
+	}
+}
+
 // TestEverySettingEveryLayer sets each setting in each layer that it has, and
 // sees it arrive.
 func TestEverySettingEveryLayer(t *testing.T) {
 	values := map[string]string{
 		"proxy_listen": "127.0.0.1:1", "admin_listen": "off", "cluster_listen": "127.0.0.1:2", "cluster_advertise": "10.0.0.1:3",
-		"join": "a:1, b:2", "expect": "0", "max_voters": "3", "insecure_cluster": "on", "node_name": "n", "data_dir": "/d", "limits_audit": "audit", "database": "postgres",
+		"join": "a:1, b:2", "expect": "0", "max_voters": "3", "insecure_cluster": "on", "node_name": "n", "data_dir": "/d", "limits_audit": "audit", "vault_env_prefix": "X_", "vault_file_directory": "/s", "database": "postgres",
 		"log_level": "crit", "trusted_ips": "10.0.0.0/8", "real_ip_header": "X-Forwarded-For", "real_ip_recursive": "on", "headers": "off",
 		"ssl_cipher_suite": "old", "ssl_ciphers": "AES128-SHA", "ssl_protocols": "TLSv1.2", "ssl_prefer_server_ciphers": "off", "ssl_dhparam": "ffdhe2048",
 		"ssl_session_tickets": "off", "ssl_session_timeout": "10m", "ssl_session_cache_size": "1m", "client_ssl": "off", "client_ssl_cert": "/c.pem",

@@ -85,6 +85,11 @@ func nodeSettings() []*Setting {
 		{Name: "headers", Kong: true, kind: headersKind, Default: "server_tokens, latency_tokens, X-Kong-Request-Id",
 			Help: "headers of our own in responses, by commas; off for none"},
 
+		{Name: "vault_env_prefix", Kong: true, kind: textKind,
+			Help: "what the names of variables begin with that {vault://env/NAME} leads to"},
+		{Name: "vault_file_directory", kind: directoryKind, Default: "off",
+			Help: "directory (under data_dir if relative) of the files that {vault://file/NAME} leads to; off for none"},
+
 		{Name: "ssl_cert", Kong: true, kind: contentsKind,
 			Help: "certificate files (PEM) of the TLS proxy listeners, or their content, by commas; for names without a certificate of their own; self-made if unset"},
 		{Name: "ssl_cert_key", Kong: true, kind: contentsKind,

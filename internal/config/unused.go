@@ -25,7 +25,7 @@ func unusedKong() []string {
 		"lua_max_req_headers", "lua_max_resp_headers", "lua_max_uri_args", "lua_max_post_args", "allow_debug_header",
 		"dns_resolver", "dns_hostsfile", "dns_order", "dns_valid_ttl", "dns_stale_ttl", "dns_cache_size", "dns_not_found_ttl", "dns_error_ttl", "dns_no_sync", "new_dns_client",
 		"resolver_address", "resolver_hosts_file", "resolver_family", "resolver_valid_ttl", "resolver_stale_ttl", "resolver_error_ttl", "resolver_lru_cache_size", "resolver_mem_cache_size",
-		"worker_consistency", "worker_state_update_frequency", "router_flavor", "vaults", "vault_env_prefix", "untrusted_lua", "untrusted_lua_sandbox_requires", "untrusted_lua_sandbox_environment",
+		"worker_consistency", "worker_state_update_frequency", "router_flavor", "vaults", "untrusted_lua", "untrusted_lua_sandbox_requires", "untrusted_lua_sandbox_environment",
 		"wasm", "wasm_filters_path", "wasm_filters", "request_debug", "request_debug_token", "tracing_instrumentations", "tracing_sampling_rate", "opentelemetry_tracing", "opentelemetry_tracing_sampling_rate",
 		"nginx_user", "nginx_worker_processes", "nginx_daemon", "nginx_optimizations",
 	}

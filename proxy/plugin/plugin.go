@@ -140,6 +140,9 @@ type Definition struct {
 	// one sentence each; nil if there never is anything. The Admin API says it
 	// to who writes such a plugin.
 	Warn func(config map[string]any) []string
+	// Unused names fields of config that are accepted and not used: a vault
+	// reference in one is not looked for, and disables nothing.
+	Unused []string
 	// Budget gives the limit's id under which an instance's requests are counted
 	// (limiter.Limit.ID), from the instance's id and its complete config; nil if the
 	// plugin limits nothing.

@@ -18,6 +18,8 @@ type Config struct {
 	Fallback func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Stapler gets OCSP staples; nil: none are sent.
 	Stapler *Stapler
+	// Resolve finds the values of references; nil: there are none.
+	Resolve Resolve
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 }
@@ -29,7 +31,7 @@ type Certificates struct {
 	current atomic.Pointer[names]
 
 	// The rest belongs to Update.
-	versions [2]uint64 // of the last view's certificates and snis
+	versions [3]uint64 // of the last view's certificates, snis and vaults
 	updated  bool      // there was a view
 	parsed   map[string]parsed
 	problems []Problem
@@ -38,7 +40,7 @@ type Certificates struct {
 // parsed is an entity as it was and what it gave. It is kept while the PEM
 // stays the same, and its staples with it.
 type parsed struct {
-	entity fsm.Certificate
+	entity resolved
 	out    *certificate
 	err    error
 }
@@ -93,15 +95,15 @@ func (n *names) find(name string) *certificate {
 // Update makes the certificates of a view those of all handshakes from now on,
 // and gives the entities that cannot be served. A certificate that cannot be
 // read leaves its names to the next best; it fails nothing else. A view without
-// a change to certificates and snis costs a comparison. All views must be of one
+// a change to certificates, snis and vaults costs a comparison. All views must be of one
 // Machine.
 func (c *Certificates) Update(v *fsm.View) []Problem {
-	versions := [2]uint64{v.Version("certificates"), v.Version("snis")}
+	versions := [3]uint64{v.Version("certificates"), v.Version("snis"), v.Version("vaults")}
 	if c.updated && versions == c.versions {
 		return c.problems
 	}
 	c.problems = nil
-	c.parse(slices.Collect(v.All("certificates")))
+	c.parse(v)
 	next := c.name(slices.Collect(v.All("snis")))
 	c.current.Store(&next)
 	c.versions, c.updated = versions, true
@@ -109,18 +111,19 @@ func (c *Certificates) Update(v *fsm.View) []Problem {
 }
 
 // parse reads the certificates that have changed.
-func (c *Certificates) parse(entities []*fsm.Entity) {
-	next := make(map[string]parsed, len(entities))
+func (c *Certificates) parse(v *fsm.View) {
+	next := make(map[string]parsed, len(c.parsed))
 	var all []*certificate
-	for _, e := range entities {
+	for e := range v.All("certificates") {
 		entity, ok := e.Value.(*fsm.Certificate)
 		if !ok {
 			continue
 		}
+		now := c.cfg.Resolve.certificate(v, entity)
 		p, known := c.parsed[e.ID]
-		if !known || p.entity != *entity {
-			p = parsed{entity: *entity}
-			p.out, p.err = parse(entity)
+		if !known || !p.entity.same(&now) {
+			p = parsed{entity: now}
+			p.out, p.err = parse(&now)
 		}
 		next[e.ID] = p
 		if p.err != nil {

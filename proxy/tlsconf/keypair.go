@@ -49,18 +49,44 @@ type certificate struct {
 	pairs []*keyPair // those that cost less first: ECDSA and Ed25519, then RSA
 }
 
+// resolved is an entity with the values of its references, of which some may have
+// none.
+type resolved struct {
+	fsm.Certificate
+	why, whyAlt error // why a pair has none
+}
+
+// same says that nothing would be read another way. A reference without a value
+// is looked for every time.
+func (r *resolved) same(other *resolved) bool {
+	return r.Certificate == other.Certificate && r.why == nil && r.whyAlt == nil && other.why == nil && other.whyAlt == nil
+}
+
+func (r Resolve) certificate(v *fsm.View, c *fsm.Certificate) resolved {
+	out := resolved{Certificate: *c}
+	out.Cert, out.Key, out.why = r.values(v, c.Cert, c.Key)
+	out.CertAlt, out.KeyAlt, out.whyAlt = r.values(v, c.CertAlt, c.KeyAlt)
+	return out
+}
+
 // parse reads the pairs of an entity. If only one of two can be read, it is
 // served, and the error tells of the other.
-func parse(c *fsm.Certificate) (*certificate, error) {
+func parse(c *resolved) (*certificate, error) {
 	out := &certificate{id: c.ID}
 	var errs []error
-	for _, texts := range [][3]string{{"cert", c.Cert, c.Key}, {"cert_alt", c.CertAlt, c.KeyAlt}} {
-		if texts[1] == "" && texts[2] == "" && texts[0] != "cert" {
+	for _, p := range []struct {
+		name, cert, key string
+		why             error
+	}{{"cert", c.Cert, c.Key, c.why}, {"cert_alt", c.CertAlt, c.KeyAlt, c.whyAlt}} {
+		if p.cert == "" && p.key == "" && p.why == nil && p.name != "cert" {
 			continue
 		}
-		pair, err := parsePair(texts[1], texts[2])
+		pair, err := (*tls.Certificate)(nil), p.why
+		if err == nil {
+			pair, err = parsePair(p.cert, p.key)
+		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", texts[0], err))
+			errs = append(errs, fmt.Errorf("%s: %w", p.name, err))
 			continue
 		}
 		out.pairs = append(out.pairs, &keyPair{bare: pair})

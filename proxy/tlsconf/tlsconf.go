@@ -9,16 +9,16 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/fsm/schema"
 )
 
 // Errors of entities that cannot be used as they are, found with errors.Is.
 // None quotes a key.
 var (
-	// ErrVault: the value is a {vault://...} reference; there are no vaults.
-	ErrVault = errors.New("vault references are not supported")
+	// ErrVault: the value is a {vault://...} reference, and there are no vaults.
+	ErrVault = errors.New("there are no vaults")
 	// ErrMissing: an entity is named that is not there.
 	ErrMissing = errors.New("is not there")
 	// ErrShadowed: the name is that of another SNI, but for its case.
@@ -38,11 +38,30 @@ type Problem struct {
 	Err      error
 }
 
-// parsePair reads a chain and its key out of an entity's fields.
-func parsePair(cert, key string) (*tls.Certificate, error) {
-	if isReference(cert) || isReference(key) {
-		return nil, ErrVault
+// Resolve gives the value of a reference in a view's configuration, or why there
+// is none; its error must not quote a value. nil has no vaults.
+type Resolve func(v *fsm.View, reference string) (string, error)
+
+// values gives the values of two texts, each of which may be a reference.
+func (r Resolve) values(v *fsm.View, cert, key string) (string, string, error) {
+	for _, text := range []*string{&cert, &key} {
+		if !schema.IsReference(*text) {
+			continue
+		}
+		if r == nil {
+			return "", "", ErrVault
+		}
+		value, err := r(v, *text)
+		if err != nil {
+			return "", "", err
+		}
+		*text = value
 	}
+	return cert, key, nil
+}
+
+// parsePair reads a chain and its key.
+func parsePair(cert, key string) (*tls.Certificate, error) {
 	pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
 	if err != nil {
 		return nil, err
@@ -54,8 +73,6 @@ func parsePair(cert, key string) (*tls.Certificate, error) {
 	}
 	return &pair, nil
 }
-
-func isReference(s string) bool { return strings.HasPrefix(s, "{vault://") }
 
 // typed gives the typed view of an entity, or nil if it is not there.
 func typed[T any](from Getter, kind, id string) (*T, error) {

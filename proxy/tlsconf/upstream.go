@@ -41,7 +41,7 @@ type Key struct {
 // authorities are broken fails its handshakes; a client certificate that is
 // broken is not shown.
 func Upstream(s *fsm.Service, from Getter, d *Defaults, protos ...string) (*tls.Config, Key, error) {
-	return upstream(s, &reader{from: from}, d, protos)
+	return upstream(s, &reader{from: from, values: noVaults}, d, protos)
 }
 
 func upstream(s *fsm.Service, r *reader, d *Defaults, protos []string) (*tls.Config, Key, error) {
@@ -139,9 +139,12 @@ func (b *builder) show(s *fsm.Service, d *Defaults) {
 
 // reader reads what services name. One with a cache reads nothing twice.
 type reader struct {
-	from  Getter
-	cache *cache
+	from   Getter
+	values func(cert, key string) (string, string, error) // of texts that may be references
+	cache  *cache
 }
+
+func noVaults(cert, key string) (string, string, error) { return Resolve(nil).values(nil, cert, key) }
 
 // cache keeps what was read of an entity as long as the entity stays the same.
 type cache struct {
@@ -189,13 +192,17 @@ func (r *reader) pair(id string) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	cert, key, err := r.values(entity.Cert, entity.Key)
+	if err != nil {
+		return nil, fmt.Errorf("certificates %s: %w", id, err)
+	}
 	if r.cache != nil {
-		if c, ok := r.cache.pairs[id]; ok && c.cert == entity.Cert && c.key == entity.Key {
+		if c, ok := r.cache.pairs[id]; ok && c.cert == cert && c.key == key {
 			return c.pair, c.err
 		}
 	}
-	read := readPair{cert: entity.Cert, key: entity.Key}
-	if read.pair, read.err = parsePair(entity.Cert, entity.Key); read.err != nil {
+	read := readPair{cert: cert, key: key}
+	if read.pair, read.err = parsePair(cert, key); read.err != nil {
 		read.err = fmt.Errorf("certificates %s: %w", id, read.err)
 	}
 	if r.cache != nil {

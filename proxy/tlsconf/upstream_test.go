@@ -268,7 +268,7 @@ func TestUpstreams(t *testing.T) {
 	s.put("ca_certificates", idA, map[string]any{"cert": root.Cert})
 	service := &fsm.Service{Host: "a", TLSVerify: new(true), CACertificates: []string{idA}}
 	plain := &fsm.Service{Host: "b"}
-	u := NewUpstreams(Defaults{})
+	u := NewUpstreams(Defaults{}, nil)
 	build := func(services ...*fsm.Service) (configs []*tls.Config, changed bool) {
 		changed = u.Begin(s.view())
 		for _, service := range services {
@@ -311,7 +311,7 @@ func BenchmarkUpstreams(b *testing.B) {
 	s.put("ca_certificates", idA, map[string]any{"cert": root.Cert})
 	s.certificate(idB, root.Issue("client"), nil)
 	service := &fsm.Service{Host: "a", TLSVerify: new(true), CACertificates: []string{idA}, ClientCertificate: &fsm.Ref{ID: idB}}
-	u := NewUpstreams(Defaults{})
+	u := NewUpstreams(Defaults{}, nil)
 	u.Begin(s.view())
 	b.ReportAllocs()
 	for b.Loop() {

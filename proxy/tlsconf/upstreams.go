@@ -17,8 +17,9 @@ import (
 // look-up. Keep drops what is not needed any more.
 type Upstreams struct {
 	defaults Defaults
+	resolve  Resolve
 
-	versions [2]uint64 // of the last view's certificates and ca_certificates
+	versions [3]uint64 // of the last view's certificates, ca_certificates and vaults
 	begun    bool      // there was a view
 	reader   reader
 	made     map[want]given
@@ -36,18 +37,20 @@ type given struct {
 	err    error
 }
 
-// NewUpstreams makes Upstreams without services.
-func NewUpstreams(d Defaults) *Upstreams {
+// NewUpstreams makes Upstreams without services. resolve finds the values of
+// references; nil: there are none.
+func NewUpstreams(d Defaults, resolve Resolve) *Upstreams {
 	u := &Upstreams{defaults: d, made: map[want]given{}, byKey: map[Key]*tls.Config{}}
+	u.resolve = resolve
 	u.reader.cache = &cache{authorities: map[string]readAuthority{}, pairs: map[string]readPair{}}
 	return u
 }
 
 // Begin takes the view of a build; all have to be of one Machine. changed says
-// that a certificate or an authority has changed since the last one, so that
+// that a certificate, an authority or a vault has changed since the last one, so that
 // services that have not may need another configuration.
 func (u *Upstreams) Begin(v *fsm.View) (changed bool) {
-	versions := [2]uint64{v.Version("certificates"), v.Version("ca_certificates")}
+	versions := [3]uint64{v.Version("certificates"), v.Version("ca_certificates"), v.Version("vaults")}
 	changed = !u.begun || versions != u.versions
 	if changed {
 		clear(u.made)
@@ -56,6 +59,7 @@ func (u *Upstreams) Begin(v *fsm.View) (changed bool) {
 	}
 	u.versions, u.begun = versions, true
 	u.reader.from = v
+	u.reader.values = func(cert, key string) (string, string, error) { return u.resolve.values(v, cert, key) }
 	return changed
 }
 

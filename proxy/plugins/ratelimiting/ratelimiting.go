@@ -47,7 +47,7 @@ const (
 
 func init() {
 	plugin.Register(&plugin.Definition{
-		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New, Warn: warn, Budget: plugin.OwnBudget,
+		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New, Warn: warn, Unused: []string{"redis"}, Budget: plugin.OwnBudget,
 	})
 }
 

@@ -73,7 +73,7 @@ const (
 
 func init() {
 	plugin.Register(&plugin.Definition{
-		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New, Warn: warn, Budget: budgetID,
+		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New, Warn: warn, Unused: []string{"redis"}, Budget: budgetID,
 	})
 }
 
