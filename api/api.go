@@ -54,7 +54,8 @@ type Cluster interface {
 type Config struct {
 	Cluster Cluster
 	Machine *fsm.Machine
-	// Plugins gives the plugins that may be configured. Their schemas are read once, by New.
+	// Plugins gives the plugins that are known; those that run may be configured. Their schemas are read
+	// once, by New.
 	Plugins func() []*plugin.Definition
 	// Info is what GET / tells about the node.
 	Info Info
@@ -96,8 +97,8 @@ type API struct {
 	accessMu sync.Mutex // an io.Writer need not be safe for concurrent use
 }
 
-// New makes an API. It panics on a plugin whose schema does not fit the plugins entity: a mistake in the
-// program that its first start shows.
+// New makes an API. It panics on a plugin that runs and whose schema does not fit the plugins entity: a
+// mistake in the program that its first start shows.
 func New(cfg Config) *API {
 	cfg.setDefaults()
 	a := &API{

@@ -29,6 +29,9 @@ type collection struct {
 type hooks struct {
 	// schema completes the kind's schema.
 	schema func(base *schema.Schema, plugins []*plugin.Definition) *schema.Schema
+	// admit refuses to store an entity, whether or not its fields are right: one that has these fields, and
+	// where they say nothing those of the second map, which is nil for a new one.
+	admit func(a *API, fields, stored map[string]any) error
 	// check judges a valid entity by others that it has to do with.
 	check func(v *fsm.View, entity map[string]any) error
 	// warn says what of a stored entity has no effect.
@@ -66,7 +69,7 @@ func hooksOf(kind string) hooks {
 	case "consumers":
 		return hooks{lookups: map[string]int{"custom_id": 1}}
 	case "plugins":
-		return hooks{schema: withPlugins, check: checkProtocols, warn: (*API).warnings}
+		return hooks{schema: withPlugins, admit: (*API).admitPlugin, check: checkProtocols, warn: (*API).warnings}
 	case "upstreams":
 		return hooks{warn: warnUpstream}
 	case "targets":

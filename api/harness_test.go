@@ -236,10 +236,13 @@ func testPlugins() []*plugin.Definition {
 		{Name: "config", Type: schema.Record, Required: true, Fields: []schema.Field{{Name: "on", Type: schema.Boolean, Default: true}}},
 	}}
 	return []*plugin.Definition{
-		{Name: "gate", Version: "1.0.0", Priority: 20, Schema: gate},
-		{Name: "echo", Version: "2.0.0", Priority: 10, Schema: echo},
+		{Name: "gate", Version: "1.0.0", Priority: 20, Schema: gate, New: noInstance},
+		{Name: "echo", Version: "2.0.0", Priority: 10, Schema: echo, New: noInstance},
 	}
 }
+
+// noInstance makes a plugin one that runs; nothing here has requests to run it for.
+func noInstance(*plugin.Env, *plugin.Instance) (any, error) { return nil, nil }
 
 // discard reads a body to its end.
 func discard(r io.ReadCloser) {

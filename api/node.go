@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/proxy/plugin"
 )
 
 // Info is what GET / tells about a node beyond what the API knows itself.
@@ -75,7 +76,7 @@ func (a *API) nodeRoutes(rt *router) {
 func (a *API) root(*request) (*reply, error) {
 	v := a.view()
 	available := make(map[string]any)
-	for _, p := range a.cfg.Plugins() {
+	for _, p := range a.runningPlugins() {
 		available[p.Name] = map[string]any{"version": p.Version, "priority": p.Priority}
 	}
 	pid := os.Getpid()
@@ -136,10 +137,15 @@ func pluginsInUse(v *fsm.View) []string {
 
 func (a *API) enabledPlugins(*request) (*reply, error) {
 	names := []string{}
-	for _, p := range a.cfg.Plugins() {
+	for _, p := range a.runningPlugins() {
 		names = append(names, p.Name)
 	}
 	return jsonReply(http.StatusOK, map[string]any{"enabled_plugins": names})
+}
+
+// runningPlugins gives the plugins that can be configured.
+func (a *API) runningPlugins() []*plugin.Definition {
+	return slices.DeleteFunc(slices.Clone(a.cfg.Plugins()), func(p *plugin.Definition) bool { return !p.Runs() })
 }
 
 // status answers GET /status. What Kong calls the database is this node's own copy of the configuration,

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/sluicegate/sluice/fsm"
@@ -8,13 +9,35 @@ import (
 	"github.com/sluicegate/sluice/proxy/plugin"
 )
 
-// withPlugins lays every plugin's own schema over the plugins entity.
+// withPlugins lays every plugin's own schema over the plugins entity: at once for those that run, so that one
+// that does not fit stops the program, when it is asked for for the others.
 func withPlugins(base *schema.Schema, plugins []*plugin.Definition) *schema.Schema {
 	subs := make(map[string]*schema.Schema, len(plugins))
 	for _, p := range plugins {
 		subs[p.Name] = p.Schema
 	}
-	return base.WithSubschemas(subs)
+	all := base.WithSubschemas(subs)
+	for _, p := range plugins {
+		if p.Runs() {
+			all.For(map[string]any{"name": p.Name})
+		}
+	}
+	return all
+}
+
+// admitPlugin refuses a plugin that Sluice knows and does not run: stored, it would break the route it is for.
+// Kong has no such plugins, so the words are ours; those for a name that nobody knows are the schema's.
+func (a *API) admitPlugin(fields, stored map[string]any) error {
+	name, given := fields["name"]
+	if !given {
+		name = stored["name"]
+	}
+	for _, p := range a.cfg.Plugins() {
+		if p.Name == name && !p.Runs() {
+			return schema.FieldViolation("name", fmt.Sprintf(msgDoesNotRun, p.Name))
+		}
+	}
+	return nil
 }
 
 // warnings gives what a plugin accepts in this config and does not do.
@@ -32,8 +55,9 @@ func (a *API) warnings(e *fsm.Entity) []string {
 	return nil
 }
 
-// The messages for a plugin that could never run where it is attached.
+// The messages for a plugin that could never run, or not where it is attached.
 const (
+	msgDoesNotRun       = "plugin '%s' is known to this version of Sluice, but does not run in it yet"
 	msgRouteProtocols   = "must match the associated route's protocols"
 	msgServiceProtocols = "must match the protocols of at least one route pointing to this Plugin's service"
 )

@@ -15,6 +15,9 @@ func (a *API) insert(v *fsm.View, c *collection, in map[string]any) (map[string]
 	if err := a.resolve(v, c, in); err != nil {
 		return nil, err
 	}
+	if err := a.admit(c, in, nil); err != nil {
+		return nil, err
+	}
 	entity, violation := c.schema.Insert(a.schemas, in)
 	if violation != nil {
 		return nil, violation
@@ -27,11 +30,22 @@ func (a *API) update(v *fsm.View, c *collection, stored, patch map[string]any) (
 	if err := a.resolve(v, c, patch); err != nil {
 		return nil, err
 	}
+	if err := a.admit(c, patch, stored); err != nil {
+		return nil, err
+	}
 	entity, violation := c.schema.Update(a.schemas, stored, patch)
 	if violation != nil {
 		return nil, violation
 	}
 	return entity, a.checkReferences(v, c, entity)
+}
+
+// admit asks the kind's hook of that name, if it has one.
+func (a *API) admit(c *collection, fields, stored map[string]any) error {
+	if c.hooks.admit == nil {
+		return nil
+	}
+	return c.hooks.admit(a, fields, stored)
 }
 
 // resolve replaces references by a unique field ({"name": "s"}) by references by id. Kong does so before it

@@ -326,7 +326,7 @@ func TestWaitForServed(t *testing.T) {
 // What a plugin accepts and does not use is said in a header, and stored as sent.
 func TestWarning(t *testing.T) {
 	h := newHarness(t, []*plugin.Definition{{
-		Name: "fancy", Version: "1", Priority: 1,
+		Name: "fancy", Version: "1", Priority: 1, New: noInstance,
 		Schema: &schema.Schema{Name: "fancy", Fields: []schema.Field{{Name: "config", Type: schema.Record, Required: true,
 			Fields: []schema.Field{{Name: "bells", Type: schema.Boolean}}}}},
 		Warn: func(config map[string]any) []string {

@@ -19,6 +19,8 @@ const (
 	// leader has under way.
 	maxWrites  = 1024
 	maxApplies = 4096
+	// maxParts bounds the entries of one write: some 40 MiB of entities.
+	maxParts = 128
 	// A write that found no leader looks again after a time between these, or
 	// when there is one.
 	retryShortest = 20 * time.Millisecond
@@ -42,6 +44,9 @@ func newClusterID() (string, error) {
 // held for Timing.Hold; then the error is a *NoQuorumError. A refusal by the
 // state machine is no error but in the result.
 //
+// A write of more than MaxCommand goes through the log in parts, and is done at once
+// or not at all, too.
+//
 // Other errors wrap ErrBusy, ErrCommandTooLarge, ErrClosed, ErrOutcomeUnknown or
 // the context's.
 func (n *Node) Apply(ctx context.Context, c *fsm.Command) (*fsm.Result, error) {
@@ -51,6 +56,9 @@ func (n *Node) Apply(ctx context.Context, c *fsm.Command) (*fsm.Result, error) {
 		c = &named
 	}
 	data, err := encode(c)
+	if c.Type == fsm.CommandWrite && errors.Is(err, ErrCommandTooLarge) {
+		return n.applyParts(ctx, c)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +71,29 @@ func (n *Node) Apply(ctx context.Context, c *fsm.Command) (*fsm.Result, error) {
 	default:
 		return nil, ErrBusy
 	}
+	return n.applyOne(ctx, c, data)
+}
+
+// applyParts carries out a write that is too large for one entry: its parts are
+// staged, and the last entry does all of it.
+func (n *Node) applyParts(ctx context.Context, c *fsm.Command) (*fsm.Result, error) {
+	parts, err := c.Split(uuid.NewString(), MaxCommand)
+	if err != nil {
+		return nil, err
+	}
+	if len(parts) > maxParts {
+		return nil, fmt.Errorf("%w: it needs %d entries, %d are allowed", ErrCommandTooLarge, len(parts), maxParts)
+	}
+	for _, part := range parts[:len(parts)-1] {
+		result, err := n.Apply(ctx, part)
+		if err != nil || result.Err != nil {
+			return result, err
+		}
+	}
+	return n.Apply(ctx, parts[len(parts)-1])
+}
+
+func (n *Node) applyOne(ctx context.Context, c *fsm.Command, data []byte) (*fsm.Result, error) {
 	// Limiter entries have no request id: a second one would count twice.
 	w := &write{node: n, data: data, repeatable: c.Type != fsm.CommandLimits, giveUp: time.Now().Add(n.conf.Timing.Hold)}
 	return w.run(ctx)

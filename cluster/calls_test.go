@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -169,8 +170,7 @@ func TestApplyRefusesWhatIsTooLarge(t *testing.T) {
 	t.Parallel()
 	n := open(t, config(t, t.TempDir()))
 	waitLeader(t, n)
-	c := create("x")
-	c.Write.Ops[0].Raw = append(append([]byte(`{"x":"`), bytes.Repeat([]byte("y"), MaxCommand)...), `"}`...)
+	c := &fsm.Command{Version: fsm.CommandVersion, Type: fsm.CommandStage, Stage: &fsm.Stage{Data: make([]byte, MaxCommand)}}
 	if _, err := n.Apply(t.Context(), c); !errors.Is(err, ErrCommandTooLarge) {
 		t.Errorf("error %v, want %v", err, ErrCommandTooLarge)
 	}
@@ -178,6 +178,30 @@ func TestApplyRefusesWhatIsTooLarge(t *testing.T) {
 	cancel()
 	if _, err := n.Apply(ctx, create("late")); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+}
+
+// TestLargeWrite: a write of many entries of the log is one change, on every node.
+func TestLargeWrite(t *testing.T) {
+	t.Parallel()
+	nodes := openCluster(t, 3)
+	c := fsm.NewWrite("", 1)
+	for i := range 1200 {
+		one := create(fmt.Sprintf("%d-%s", i, strings.Repeat("x", 500)))
+		c.Write.Ops = append(c.Write.Ops, one.Write.Ops...)
+	}
+	result, err := nodes[2].Apply(t.Context(), c)
+	if err != nil || result.Err != nil {
+		t.Fatalf("%v, %v", result, err)
+	}
+	for _, n := range nodes {
+		if err := n.conf.Machine.Wait(t.Context(), result.Index); err != nil {
+			t.Fatal(err)
+		}
+		history := n.conf.Machine.View().History()
+		if last := history[len(history)-1]; last.Index != result.Index || len(last.Entities) != 1200 {
+			t.Errorf("%s: the last change is at %d, of %d entities", n.Name(), last.Index, len(last.Entities))
+		}
 	}
 }
 

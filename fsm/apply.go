@@ -17,6 +17,9 @@ const expiredPerWrite = 64
 // the transaction must be aborted.
 func (m *Machine) write(txn *memdb.Txn, index uint64, w *Write) ([]*Entity, *Error) {
 	m.removeExpired(txn, w.Now)
+	if w.Whole {
+		return m.whole(txn, index, w)
+	}
 	stored := make([]*Entity, len(w.Ops))
 	for i := range w.Ops {
 		e, err := m.op(txn, index, w.Now, &w.Ops[i])
@@ -47,22 +50,33 @@ func (m *Machine) removeExpired(txn *memdb.Txn, now int64) {
 }
 
 func (m *Machine) op(txn *memdb.Txn, index uint64, now int64, op *Op) (*Entity, *Error) {
-	def := m.byKind[op.Kind]
-	if def == nil {
+	old, refusal := m.target(txn, op)
+	switch {
+	case refusal != nil, op.Verb == Delete && old == nil:
+		return nil, refusal
+	case op.Verb == Delete:
+		return nil, m.remove(txn, m.byKind[op.Kind], old)
+	}
+	e, refusal := m.made(op, old, index)
+	if refusal != nil {
+		return nil, refusal
+	}
+	return e, m.store(txn, m.byKind[op.Kind], e, now)
+}
+
+// target gives the entity that an operation is about, nil if there is none, or
+// refuses the operation because of that.
+func (m *Machine) target(txn *memdb.Txn, op *Op) (*Entity, *Error) {
+	if m.byKind[op.Kind] == nil {
 		return nil, refused(fmt.Errorf("%w: kind %q", ErrUnknownCommand, op.Kind))
 	}
 	old := first(txn, op.Kind, indexID, op.ID)
-	if op.IfIndex != 0 && (old == nil || old.ModifyIndex != op.IfIndex) {
-		if old == nil {
-			return nil, notFound(op.Kind, op.ID)
-		}
-		return nil, conflict(op.Kind, op.ID, op.IfIndex, old.ModifyIndex)
-	}
 	switch {
-	case op.Verb == Delete && old == nil:
-		return nil, nil
+	case op.IfIndex != 0 && old == nil:
+		return nil, notFound(op.Kind, op.ID)
+	case op.IfIndex != 0 && old.ModifyIndex != op.IfIndex:
+		return nil, conflict(op.Kind, op.ID, op.IfIndex, old.ModifyIndex)
 	case op.Verb == Delete:
-		return nil, m.remove(txn, def, old)
 	case old != nil && (op.Verb == Create || op.IfAbsent):
 		return nil, primaryKeyViolation(op.ID)
 	case old == nil && op.Verb == Update:
@@ -70,7 +84,12 @@ func (m *Machine) op(txn *memdb.Txn, index uint64, now int64, op *Op) (*Entity, 
 	case op.Verb != Create && op.Verb != Put && op.Verb != Update:
 		return nil, refused(fmt.Errorf("%w: verb %q", ErrUnknownCommand, op.Verb))
 	}
-	e, err := newEntity(def, op, index)
+	return old, nil
+}
+
+// made makes the entity that an operation stores in the place of old.
+func (m *Machine) made(op *Op, old *Entity, index uint64) (*Entity, *Error) {
+	e, err := newEntity(m.byKind[op.Kind], op, index)
 	if err != nil {
 		return nil, refused(err)
 	}
@@ -79,19 +98,39 @@ func (m *Machine) op(txn *memdb.Txn, index uint64, now int64, op *Op) (*Entity, 
 	} else {
 		e.CreateStamp = m.Limits().Settled()
 	}
-	return e, m.store(txn, def, e, now)
+	return e, nil
 }
 
 // store inserts or replaces an entity after the checks that only the state can
 // make.
 func (m *Machine) store(txn *memdb.Txn, def *Definition, e *Entity, now int64) *Error {
-	for _, f := range def.Foreign {
+	if err := m.references(txn, e); err != nil {
+		return err
+	}
+	if err := m.unique(txn, def, e, now); err != nil {
+		return err
+	}
+	if err := txn.Insert(def.Kind, e); err != nil {
+		return refused(err)
+	}
+	return nil
+}
+
+// references checks that what an entity names is there.
+func (m *Machine) references(txn *memdb.Txn, e *Entity) *Error {
+	for _, f := range m.byKind[e.Kind].Foreign {
 		for _, id := range e.named(f) {
 			if first(txn, f.Kind, indexID, id) == nil {
 				return foreignKeyViolation(f, id)
 			}
 		}
 	}
+	return nil
+}
+
+// unique checks that nobody has a name of the entity's. Who has, and whose time is
+// over, makes room.
+func (m *Machine) unique(txn *memdb.Txn, def *Definition, e *Entity, now int64) *Error {
 	for i, set := range def.Unique {
 		if e.uniques[i] == "" {
 			continue
@@ -107,14 +146,26 @@ func (m *Machine) store(txn *memdb.Txn, def *Definition, e *Entity, now int64) *
 			return refused(err)
 		}
 	}
-	if err := txn.Insert(def.Kind, e); err != nil {
-		return refused(err)
-	}
 	return nil
 }
 
 // remove deletes an entity and what its references cascade to.
 func (m *Machine) remove(txn *memdb.Txn, def *Definition, e *Entity) *Error {
+	if err := m.release(txn, def, e); err != nil {
+		return err
+	}
+	// A cascade along two fields may meet an entity twice.
+	if first(txn, def.Kind, indexID, e.ID) == nil {
+		return nil
+	}
+	if err := txn.Delete(def.Kind, e); err != nil {
+		return refused(err)
+	}
+	return nil
+}
+
+// release deletes what refers to an entity and goes with it, or refuses that.
+func (m *Machine) release(txn *memdb.Txn, def *Definition, e *Entity) *Error {
 	for _, from := range m.defs {
 		for _, f := range from.Foreign {
 			if f.Kind != def.Kind {
@@ -136,13 +187,6 @@ func (m *Machine) remove(txn *memdb.Txn, def *Definition, e *Entity) *Error {
 				}
 			}
 		}
-	}
-	// A cascade along two fields may meet an entity twice.
-	if first(txn, def.Kind, indexID, e.ID) == nil {
-		return nil
-	}
-	if err := txn.Delete(def.Kind, e); err != nil {
-		return refused(err)
 	}
 	return nil
 }

@@ -35,6 +35,8 @@ const (
 	// CommandLimits carries one limiter entry: the cluster's time, changes of
 	// who has shares, and what nodes want of the pools, merged by the leader.
 	CommandLimits CommandType = 5
+	// CommandStage brings a part of a write that is too large for one entry.
+	CommandStage CommandType = 6
 
 	ignorable CommandType = 0x80
 )
@@ -56,11 +58,12 @@ type Command struct {
 	// RequestID makes a write idempotent: a second command with the same id
 	// changes nothing and answers what the first one did. Empty: no such check.
 	RequestID string `json:"r,omitempty"`
-	// Init, Write and Limits are the payloads; exactly the one that Type names
-	// is set, none for a barrier.
+	// Init, Write, Limits and Stage are the payloads; exactly the one that Type
+	// names is set, none for a barrier.
 	Init   *Init  `json:"init,omitempty"`
 	Write  *Write `json:"write,omitempty"`
 	Limits []byte `json:"limits,omitempty"` // of a ledger.Entry
+	Stage  *Stage `json:"stage,omitempty"`
 }
 
 // Init is the payload of CommandInit.
@@ -75,6 +78,15 @@ type Write struct {
 	// then are removed first. 0 removes none.
 	Now int64 `json:"now,omitempty"`
 	Ops []Op  `json:"ops"`
+	// Parts is set, and nothing else, if the write was staged.
+	Parts *Parts `json:"parts,omitempty"`
+	// Whole says that the operations are one change of the configuration: an entity
+	// may refer to one that comes later in the list, and take a name that another
+	// one gives up. No entity may be listed twice.
+	Whole bool `json:"whole,omitempty"`
+	// Origin and Keep are for the history.
+	Origin Origin `json:"origin,omitzero"`
+	Keep   Keep   `json:"keep,omitzero"`
 }
 
 // Verb is what an operation does to its entity.
@@ -166,9 +178,10 @@ func DecodeCommand(data []byte) (*Command, error) {
 	case c.Type == CommandInit && c.Init != nil,
 		c.Type == CommandWrite && c.Write != nil,
 		c.Type == CommandLimits && len(c.Limits) > 0,
+		c.Type == CommandStage && c.Stage != nil,
 		c.Type == CommandBarrier:
 		return c, nil
-	case c.Type == CommandInit || c.Type == CommandWrite || c.Type == CommandLimits:
+	case c.Type == CommandInit || c.Type == CommandWrite || c.Type == CommandLimits || c.Type == CommandStage:
 		return nil, fmt.Errorf("%w: type %d without its payload", ErrMalformedCommand, c.Type)
 	}
 	return c, fmt.Errorf("%w: type %d", ErrUnknownCommand, c.Type)
@@ -186,7 +199,7 @@ type Result struct {
 	// Err is set when the command was refused; then nothing was changed.
 	Err *Error `json:"err,omitempty"`
 	// Entities holds, for each operation of a write in order, the entity as
-	// stored, or nil for a delete.
+	// stored, or nil for a delete. Of a write of more than 32 it holds none.
 	Entities []*Entity `json:"entities,omitempty"`
 	// Limits is the outcome of a limiter entry. It stays on the node: only the
 	// leader makes such entries.

@@ -143,6 +143,10 @@ func (m *Machine) Apply(index uint64, data []byte) *Result {
 		result = m.applyWrite(index, c, &next)
 	case c.Type == CommandLimits:
 		m.applyLimits(c, result)
+	case c.Type == CommandStage:
+		if next.staged, err = now.staged.with(c.Stage); err != nil {
+			result.Err = refused(err)
+		}
 	}
 	m.publish(&next, next.configIndex != now.configIndex)
 	return result
@@ -152,24 +156,39 @@ func (m *Machine) applyWrite(index uint64, c *Command, next *View) *Result {
 	if done, ok := m.requests.find(c.RequestID); ok {
 		return done.result(next)
 	}
+	w, parts := c.Write, c.Write.Parts
+	if parts != nil {
+		var err error
+		if w, err = next.staged.write(parts); err != nil {
+			return &Result{Index: index, Err: refused(err)}
+		}
+		next.staged = next.staged.without(parts.ID)
+	}
 	// The write goes to a copy of the tree, which shares all that is not
 	// written: views made before never see it.
 	db := next.db.Snapshot()
 	txn := db.Txn(true)
 	defer txn.Abort() // does nothing after Commit
 	txn.TrackChanges()
-	entities, err := m.write(txn, index, c.Write)
+	entities, err := m.write(txn, index, w)
 	if err != nil {
-		m.requests.add(c, index, err)
+		m.requests.add(c.RequestID, w, index, err)
 		return &Result{Index: index, Err: err}
 	}
 	next.versions = maps.Clone(next.versions)
-	for _, change := range txn.Changes() {
+	done := txn.Changes()
+	for _, change := range done {
 		m.touch(next, change.Table)
+	}
+	if err := next.record(index, w, done); err != nil {
+		return &Result{Index: index, Err: refused(err)}
 	}
 	txn.Commit()
 	next.db, next.configIndex = db, index
-	m.requests.add(c, index, nil)
+	m.requests.add(c.RequestID, w, index, nil)
+	if len(w.Ops) > opsRemembered {
+		entities = nil
+	}
 	return &Result{Index: index, Entities: entities}
 }
 

@@ -4,6 +4,10 @@ package fsm
 // writer retries for seconds; at a thousand writes a second this is ten.
 const requestsKept = 10_000
 
+// opsRemembered is of how many operations a write is at most whose repetition is
+// answered with their entities.
+const opsRemembered = 32
+
 // requests remembers what the newest writes answered, so that one whose answer
 // was lost can be sent again without being done again. It is part of the
 // replicated state: every node forgets the same writes at the same entry.
@@ -37,14 +41,16 @@ func (r *requests) find(id string) (*request, bool) {
 	return done, ok
 }
 
-func (r *requests) add(c *Command, index uint64, err *Error) {
-	if c.RequestID == "" {
+// add remembers what a write answered. Of one of many operations, what they were
+// about is not.
+func (r *requests) add(id string, w *Write, index uint64, err *Error) {
+	if id == "" {
 		return
 	}
-	done := &request{ID: c.RequestID, Index: index, Err: err}
-	if err == nil {
-		done.Ops = make([]requestOp, len(c.Write.Ops))
-		for i, op := range c.Write.Ops {
+	done := &request{ID: id, Index: index, Err: err}
+	if err == nil && len(w.Ops) <= opsRemembered {
+		done.Ops = make([]requestOp, len(w.Ops))
+		for i, op := range w.Ops {
 			done.Ops[i] = requestOp{Kind: op.Kind, ID: op.ID, Delete: op.Verb == Delete}
 		}
 	}

@@ -24,7 +24,7 @@ var ErrNewerSnapshot = errors.New("snapshot of a newer version")
 
 const (
 	snapshotMagic  = "SLUICESNAP"
-	snapshotFormat = 1
+	snapshotFormat = 2
 	// maxRecord bounds a record's length, so that a torn length field cannot
 	// ask for all memory. The ledger at its cap is the largest record.
 	maxRecord = 1 << 30
@@ -38,6 +38,9 @@ const (
 	recordRequest byte = 3
 	recordLeases  byte = 4 // the ledger before shares: skipped
 	recordLedger  byte = 5
+	recordBase    byte = 6 // where the history begins
+	recordChange  byte = 7
+	recordStaged  byte = 8
 	recordTrailer byte = 255
 )
 
@@ -78,6 +81,10 @@ func (s *snapshot) WriteTo(w io.Writer) (int64, error) {
 	}
 	for _, r := range s.requests {
 		out.json(recordRequest, r)
+	}
+	out.history(&s.view.history)
+	for _, st := range s.view.staged.all {
+		out.json(recordStaged, st)
 	}
 	out.record(recordLedger, s.ledger)
 	out.trailer()
@@ -130,6 +137,17 @@ func (w *recordWriter) json(kind byte, v any) {
 		w.err = err
 	}
 	w.record(kind, payload)
+}
+
+func (w *recordWriter) history(h *history) {
+	w.json(recordBase, baseJSON{h.since, h.base})
+	for _, c := range h.changes {
+		payload, err := c.encode()
+		if err != nil && w.err == nil {
+			w.err = err
+		}
+		w.record(recordChange, append(c.Hash[:len(Hash{}):len(Hash{})], payload...))
+	}
 }
 
 // trailer ends the stream: the number of records before it and the CRC32C of
@@ -242,6 +260,15 @@ func (s *restored) add(kind byte, payload []byte) (*Entity, error) {
 		if err = json.Unmarshal(payload, done); err == nil {
 			s.requests.remember(done)
 		}
+	case recordBase:
+		err = s.addBase(payload)
+	case recordChange:
+		err = s.addChange(payload)
+	case recordStaged:
+		st := new(staged)
+		if err = json.Unmarshal(payload, st); err == nil {
+			s.view.staged.all = append(s.view.staged.all, st)
+		}
 	case recordLeases:
 	case recordLedger:
 		err = s.ledger.UnmarshalBinary(payload)
@@ -267,6 +294,43 @@ func (s *restored) addHeader(payload []byte) error {
 	}
 	s.header = true
 	s.view.clusterID, s.view.index, s.view.configIndex = h.ClusterID, h.Index, h.ConfigIndex
+	return nil
+}
+
+// baseJSON is where the history of a snapshot begins.
+type baseJSON struct {
+	Since uint64 `json:"since"`
+	Hash  Hash   `json:"hash"`
+}
+
+func (s *restored) addBase(payload []byte) error {
+	var b baseJSON
+	if err := json.Unmarshal(payload, &b); err != nil {
+		return err
+	}
+	s.view.history.since, s.view.history.base = b.Since, b.Hash
+	return nil
+}
+
+// addChange takes a change of the history, and checks that it follows the one
+// before.
+func (s *restored) addChange(payload []byte) error {
+	if len(payload) < len(Hash{}) {
+		return errors.New("a change without its hash")
+	}
+	c, err := decodeChange(payload[len(Hash{}):], s.entity)
+	if err != nil {
+		return err
+	}
+	c.Hash = Hash(payload)
+	switch hash, err := c.link(s.view.history.last()); {
+	case err != nil:
+		return err
+	case c.Hash != hash:
+		return fmt.Errorf("%w: change %d", ErrHistoryBroken, c.Index)
+	}
+	h := &s.view.history
+	h.changes, h.bytes = append(h.changes, c), h.bytes+c.size()
 	return nil
 }
 

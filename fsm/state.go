@@ -158,6 +158,17 @@ type View struct {
 	clusterID   string
 	defs        map[string]*Definition
 	versions    map[string]uint64
+	history     history
+	staged      stage
+	open        *memdb.Txn // of a Draft, whose view changes with it
+}
+
+// txn is what the view reads from.
+func (v *View) txn() *memdb.Txn {
+	if v.open != nil {
+		return v.open
+	}
+	return v.db.Txn(false)
 }
 
 // Index is the log index of the last command applied, ConfigIndex of the last
@@ -175,7 +186,7 @@ func (v *View) ClusterID() string { return v.clusterID }
 
 // Get gives the entity of an id, or nil.
 func (v *View) Get(kind, id string) *Entity {
-	return first(v.db.Txn(false), kind, indexID, id)
+	return first(v.txn(), kind, indexID, id)
 }
 
 // Lookup gives the entity whose endpoint key (Definition.Key: a service's
@@ -185,7 +196,7 @@ func (v *View) Lookup(kind, key string) *Entity {
 	if def == nil || def.Key == "" || key == "" {
 		return nil
 	}
-	return first(v.db.Txn(false), kind, uniqueIndex(0), key)
+	return first(v.txn(), kind, uniqueIndex(0), key)
 }
 
 // LookupNested gives the entity that a key names (Definition.NestedKey: a target's
@@ -205,27 +216,27 @@ func (v *View) LookupUnique(kind string, i int, value string) *Entity {
 	if def == nil || i >= len(def.Unique) || value == "" {
 		return nil
 	}
-	return first(v.db.Txn(false), kind, uniqueIndex(i), value)
+	return first(v.txn(), kind, uniqueIndex(i), value)
 }
 
 // All walks a kind in the order of ids.
 func (v *View) All(kind string) iter.Seq[*Entity] {
-	return each(v.db.Txn(false).Get(kind, indexID))
+	return each(v.txn().Get(kind, indexID))
 }
 
 // From walks a kind in the order of ids, from the first id not below the
 // given one.
 func (v *View) From(kind, id string) iter.Seq[*Entity] {
-	return each(v.db.Txn(false).LowerBound(kind, indexID, id))
+	return each(v.txn().LowerBound(kind, indexID, id))
 }
 
 // Referencing walks the entities of a kind whose foreign field names an id, in
 // no particular order of ids.
 func (v *View) Referencing(kind, field, id string) iter.Seq[*Entity] {
-	return each(v.db.Txn(false).Get(kind, refIndex(field), id))
+	return each(v.txn().Get(kind, refIndex(field), id))
 }
 
 // Tagged walks the entities of a kind that have a tag.
 func (v *View) Tagged(kind, tag string) iter.Seq[*Entity] {
-	return each(v.db.Txn(false).Get(kind, indexTags, tag))
+	return each(v.txn().Get(kind, indexTags, tag))
 }

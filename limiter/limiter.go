@@ -28,7 +28,7 @@ type (
 	Limit = escrow.Limit
 	// Decision is the answer to one request; see escrow.Decision.
 	Decision = escrow.Decision
-	// Admission is one token spent; see escrow.Admission.
+	// Admission is one token spent, or one in flight put back; see escrow.Admission.
 	Admission = escrow.Admission
 	// Rate is the budget of one of a limit's periods; see escrow.Rate.
 	Rate = escrow.Rate
@@ -140,7 +140,8 @@ type Config struct {
 	// refuse earlier would be to refuse while tokens may be free. Default 5 s.
 	MaxSilence time.Duration
 	// Audit, if set, is called for every token spent, before the request is
-	// admitted: concurrently, and sometimes under a lock. It must be quick and
+	// admitted, and for every one of InFlight that is put back, before it can be
+	// taken again: concurrently, and sometimes under a lock. It must be quick and
 	// must not call the Limiter.
 	Audit func(Admission)
 	// Warn, if set, is told what an operator should know.

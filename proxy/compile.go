@@ -137,10 +137,15 @@ func (c *compiler) instantiate(view *fsm.View, vaults bool) []*instance {
 func (c *compiler) newInstance(view *fsm.View, entity *fsm.Plugin, e *fsm.Entity) *instance {
 	in := &instance{entity: entity, version: e.ModifyIndex, since: e.CreateStamp, priority: unknownPriority, speaks: protocolSet(entity.Protocols)}
 	def, ok := plugin.Lookup(entity.Name)
-	if !ok {
-		in.err = fmt.Errorf("plugin %q is not known to this version", entity.Name)
-	} else {
+	if ok {
 		in.priority = def.Priority
+	}
+	switch {
+	case !ok:
+		in.err = fmt.Errorf("plugin %q is not known to this version", entity.Name)
+	case !def.Runs(): // a newer node that runs it has stored it
+		in.err = fmt.Errorf("plugin %q does not run in this version", entity.Name)
+	default:
 		in.err = c.construct(view, in, def)
 	}
 	if in.err != nil {

@@ -36,6 +36,7 @@ func init() {
 	for name, priority := range testPlugins {
 		plugin.Register(&plugin.Definition{Name: name, Version: "1", Priority: priority, New: newHook})
 	}
+	plugin.Register(&plugin.Definition{Name: "test-known", Version: "1", Priority: 5})
 }
 
 type hooks struct {

@@ -170,16 +170,17 @@ func TestBrokenInstanceDisablesItsScopeOnly(t *testing.T) {
 		"/refuses": {"name": "test-mid", "config": object{"hook": "missing"}},
 		"/panics":  {"name": "test-mid", "config": object{"hook": "panic"}},
 		"/unknown": {"name": "from-the-future"},
+		"/known":   {"name": "test-known"},
 	} {
 		route := w.route("", object{"paths": []string{path}})
 		w.put("plugins", merged(object{"enabled": true, "route": object{"id": route}}, p))
 	}
 	w.start()
 	w.get("/good").want(t, 503, "no Service")
-	for _, path := range []string{"/refuses", "/panics", "/unknown"} {
+	for _, path := range []string{"/refuses", "/panics", "/unknown", "/known"} {
 		w.get(path).want(t, 500, `{"message":"An unexpected error occurred"}`)
 	}
-	if problems := w.proxy.Problems(); len(problems) != 3 || problems[0].Kind != "plugins" {
+	if problems := w.proxy.Problems(); len(problems) != 4 || problems[0].Kind != "plugins" {
 		t.Fatalf("problems: %v", problems)
 	}
 }

@@ -27,9 +27,6 @@ func (g *gateway) openAudit(log *zap.Logger) (func(limiter.Admission), error) {
 	// Closed after the limiter, which starts later.
 	g.onClose(func(context.Context) error { return w.Close() })
 	return func(a limiter.Admission) {
-		if a.Budget.Period.IsBucket() {
-			return // the record has no unit for it: it is no window
-		}
 		r := auditRecord(&a)
 		w.Append(&r)
 	}, nil
@@ -41,11 +38,15 @@ func auditRecord(a *limiter.Admission) audit.Record {
 	p := a.Budget.Period
 	w, _ := a.Budget.Window() // there is one, of what was admitted
 	unit, length := auditUnit(p)
+	tokens := int32(1)
+	if a.Over {
+		tokens = -1
+	}
 	return audit.Record{
 		KeyHi: a.Budget.Key.Hi, KeyLo: a.Budget.Key.Lo,
 		Start: w.From, Unit: unit, Length: length, Local: p.IsLocal(),
 		Lo: a.At.Lo, Hi: a.At.Hi, Incarnation: a.Incarnation,
-		Version: a.Limit.Version, Max: a.Limit.Max, Tokens: 1,
+		Version: a.Limit.Version, Max: a.Limit.Max, Burst: uint32(a.Limit.Burst), Tokens: tokens,
 	}
 }
 
@@ -55,6 +56,8 @@ func auditUnit(p limiter.Period) (u audit.Unit, seconds uint32) {
 	switch {
 	case p.IsSliding():
 		return audit.Sliding, uint32(p.Seconds())
+	case p.IsBucket():
+		return audit.Bucket, uint32(p.Seconds())
 	case p.IsInFlight():
 		return audit.InFlight, 0
 	}

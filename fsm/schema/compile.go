@@ -76,10 +76,7 @@ func compileField(f *Field) (*node, error) {
 	}
 	n.rules = rules
 	if f.Default != nil {
-		n.fallback = canonical(n, f.Default)
-		if f.Type == Record {
-			n.fallback = complete(n, n.fallback)
-		}
+		n.fallback = complete(n, canonical(n, f.Default), nil)
 		var v validator
 		if problem := v.value(n, n.fallback); problem != nil {
 			return nil, fmt.Errorf("%s: %w: the default breaks its own constraints: %v", f.Name, ErrDefinition, problem)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/sluicegate/sluice/fsm/schema"
@@ -67,6 +68,46 @@ func TestWithRefusesWhatDoesNotFit(t *testing.T) {
 			entities.Plugins().With(sub)
 		}()
 	}
+}
+
+// A schema that is described later is like any other, and described once.
+func TestLater(t *testing.T) {
+	described := 0
+	sub := schema.Later("quiet", func() *schema.Schema {
+		described++
+		return &schema.Schema{Fields: []schema.Field{
+			{Name: "config", Type: schema.Record, Required: true, Fields: []schema.Field{{Name: "host", Type: schema.String, Required: true}}},
+		}}
+	})
+	s := entities.Plugins().WithSubschemas(map[string]*schema.Schema{"quiet": sub})
+	if described != 0 {
+		t.Errorf("described %d times before anybody asked", described)
+	}
+	if _, violation := s.Insert(at(someTime), object(t, `{"name":"quiet"}`)); violation == nil || !strings.Contains(violation.Error(), "config.host: required") {
+		t.Errorf("a config without a host: %v", violation)
+	}
+	if sub.Field("config") == nil || described != 1 {
+		t.Errorf("field config %v, described %d times", sub.Field("config"), described)
+	}
+	sameJSON(t, `{"fields":[{"config":{"type":"record","required":true,"fields":[{"host":{"type":"string","required":true}}]}}],
+		"entity_checks":[]}`, sub)
+}
+
+// One subschema that does not fit is no harm to the others, and is found by asking for it.
+func TestWithSubschemasFindsWhatDoesNotFitWhenItIsPicked(t *testing.T) {
+	s := entities.Plugins().WithSubschemas(map[string]*schema.Schema{
+		"bad":  {Fields: []schema.Field{{Name: "foo", Type: schema.String}}},
+		"good": {Fields: []schema.Field{{Name: "config", Type: schema.Record, Required: true, Fields: []schema.Field{}}}},
+	})
+	if _, violation := s.Insert(at(someTime), object(t, `{"name":"good"}`)); violation != nil {
+		t.Errorf("the one that fits: %v", violation)
+	}
+	defer func() {
+		if err, ok := recover().(error); !ok || !errors.Is(err, schema.ErrDefinition) {
+			t.Errorf("got %v, want a panic with ErrDefinition", err)
+		}
+	}()
+	s.For(map[string]any{"name": "bad"})
 }
 
 // TestWith: the schema of one plugin alone is what the choice among all plugins comes to.

@@ -6,6 +6,7 @@ import "encoding/json"
 // "entity_checks": [...]}. For what a plugin specialises, that is GET /schemas/plugins/{name}. It does not
 // need a compiled schema.
 func (s *Schema) MarshalJSON() ([]byte, error) {
+	s = s.described()
 	return json.Marshal(map[string]any{
 		"fields":        publishFields(s.Fields),
 		"entity_checks": publishChecks(s.Checks),

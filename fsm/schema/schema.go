@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -63,6 +64,7 @@ type Field struct {
 	HasNullDefault bool // publishes "default": null
 
 	Auto           bool // filled in on insert: an id, a time, or 32 random alphanumerics
+	Derived        bool // Auto, but left to Schema.Complete
 	UUID           bool
 	Timestamp      bool // Integer: Unix time in seconds; Number: seconds with milliseconds
 	Unique         bool
@@ -163,8 +165,9 @@ type Schema struct {
 	SubschemaError string
 	Subschemas     map[string]*Schema
 
+	later    func() *Schema // see Later
 	root     *record
-	variants map[string]*Schema
+	variants map[string]func() *Schema
 }
 
 // Context supplies what a pure package cannot make by itself. All three functions are required.
@@ -207,6 +210,20 @@ func Must(s *Schema) *Schema {
 	return s
 }
 
+// Later returns a schema that is described when it is first looked at, published or laid over another one; it
+// cannot check values itself. Descriptions are large, and most are never asked for.
+func Later(name string, describe func() *Schema) *Schema {
+	return &Schema{Name: name, later: sync.OnceValue(describe)}
+}
+
+// described gives the schema, or what describes it.
+func (s *Schema) described() *Schema {
+	if s.later != nil {
+		return s.later()
+	}
+	return s
+}
+
 // Compile checks the literal and prepares it for use. It must not run concurrently with any other method.
 // The error wraps ErrDefinition.
 func (s *Schema) Compile() error {
@@ -214,13 +231,13 @@ func (s *Schema) Compile() error {
 	if err != nil {
 		return fmt.Errorf("schema %s: %w", s.Name, err)
 	}
-	variants := make(map[string]*Schema, len(s.Subschemas))
+	variants := make(map[string]func() *Schema, len(s.Subschemas))
 	for key, sub := range s.Subschemas {
 		variant, err := s.overlay(sub)
 		if err != nil {
 			return fmt.Errorf("schema %s: %w", s.Name, err)
 		}
-		variants[key] = variant
+		variants[key] = func() *Schema { return variant }
 	}
 	if s.SubschemaKey != "" && root.index[s.SubschemaKey] == nil {
 		return fmt.Errorf("schema %s: %w: no field %s to pick a subschema by", s.Name, ErrDefinition, s.SubschemaKey)
@@ -241,18 +258,25 @@ func (s *Schema) With(sub *Schema) *Schema {
 	return merged
 }
 
-// WithSubschemas returns a new compiled schema that picks among subs by the field SubschemaKey. It panics
-// like With.
+// WithSubschemas returns a new compiled schema that picks among subs by the field SubschemaKey. A sub is laid
+// over this schema when it is first picked: a node knows dozens of plugins and is asked about a few. One that
+// does not fit panics then, like With; For picks one ahead of time.
 func (s *Schema) WithSubschemas(subs map[string]*Schema) *Schema {
-	return Must(&Schema{
+	picking := Must(&Schema{
 		Name: s.Name, Fields: s.Fields, Shorthands: s.Shorthands, Checks: s.Checks, TTL: s.TTL,
 		Imply: s.Imply, Complete: s.Complete, Seal: s.Seal,
-		SubschemaKey: s.SubschemaKey, SubschemaError: s.SubschemaError, Subschemas: maps.Clone(subs),
+		SubschemaKey: s.SubschemaKey, SubschemaError: s.SubschemaError,
 	})
+	picking.Subschemas = maps.Clone(subs)
+	for key, sub := range subs {
+		picking.variants[key] = sync.OnceValue(func() *Schema { return s.With(sub) })
+	}
+	return picking
 }
 
 // overlay is With, with an error for a sub that does not fit.
 func (s *Schema) overlay(sub *Schema) (*Schema, error) {
+	sub = sub.described()
 	fields := slices.Clone(s.Fields)
 	for _, f := range sub.Fields {
 		i := slices.IndexFunc(fields, func(base Field) bool { return base.Name == f.Name })
@@ -305,14 +329,13 @@ func (s *Schema) variant(entity map[string]any) *Schema {
 	if !ok {
 		value = s.compiled().index[s.SubschemaKey].fallback
 	}
-	switch key := value.(type) {
-	case string:
-		return s.variants[key]
-	case []any:
-		for _, element := range key {
-			if name, ok := element.(string); ok && s.variants[name] != nil {
-				return s.variants[name]
-			}
+	names, _ := value.([]any)
+	if name, ok := value.(string); ok {
+		names = []any{name}
+	}
+	for _, element := range names {
+		if name, ok := element.(string); ok && s.variants[name] != nil {
+			return s.variants[name]()
 		}
 	}
 	return nil
@@ -356,6 +379,7 @@ func (s *Schema) compiled() *record {
 
 // Field returns the description of a top-level field, nil if there is none. It must not be changed.
 func (s *Schema) Field(name string) *Field {
+	s = s.described()
 	for i := range s.Fields {
 		if s.Fields[i].Name == name {
 			return &s.Fields[i]

@@ -70,6 +70,11 @@ func Path(name string) Field {
 	}
 }
 
+// URL is anything with a scheme and a host.
+func URL(name string) Field {
+	return Field{Name: name, Type: String, Custom: Text(ValidURL)}
+}
+
 // HeaderName is the name of a header.
 func HeaderName(name string) Field {
 	return Field{Name: name, Type: String, Custom: Text(ValidHeaderName)}

@@ -28,7 +28,7 @@ func (s *Schema) Insert(c Context, in map[string]any) (map[string]any, *Violatio
 	}
 	s.imply(entity)
 	s.generate(c, entity)
-	fill(root, entity)
+	fill(root, entity, c.NewSecret)
 	return s.finish(Written{Context: c, Entity: entity}, ttl, validator{now: c.Now})
 }
 
@@ -70,7 +70,7 @@ func (s *Schema) Update(c Context, stored, patch map[string]any) (map[string]any
 	s.imply(changes)
 	merge(root, merged, changes)
 	s.touch(c, merged, "updated_at")
-	fill(root, merged)
+	fill(root, merged, nil)
 	written := Written{Context: c, Entity: merged, Before: unchanged, in: changes}
 	return s.finish(written, ttl, validator{updating: true, now: c.Now})
 }
@@ -102,19 +102,16 @@ func (s *Schema) finish(w Written, ttl any, v validator) (map[string]any, *Viola
 	return entity, nil
 }
 
-// generate fills in the auto fields of a new entity. An id may not be null; a key or a secret may.
+// generate fills in the id and the times of a new entity; keys and secrets are left to fill. An id may not be
+// null; a key or a secret may.
 func (s *Schema) generate(c Context, entity map[string]any) {
 	for _, n := range s.compiled().fields {
-		value, given := entity[n.Name]
+		value := entity[n.Name]
 		switch {
 		case !n.Auto:
 		case n.UUID:
 			if value == nil {
 				entity[n.Name] = c.NewID()
-			}
-		case n.Type == String:
-			if !given {
-				entity[n.Name] = c.NewSecret()
 			}
 		case n.Name == "updated_at" || n.Name == "created_at" && value == nil:
 			s.touch(c, entity, n.Name)
@@ -135,39 +132,45 @@ func (s *Schema) touch(c Context, entity map[string]any, name string) {
 }
 
 // fill gives every absent field its default, or null. A required field without either stays absent, which
-// validation then reports.
-func fill(r *record, m map[string]any) {
+// validation then reports. Where newSecret is given, the entity is new, and absent auto strings (keys and
+// secrets, also those of a plugin's config) are drawn.
+func fill(r *record, m map[string]any, newSecret func() string) {
 	for _, n := range r.fields {
 		value, given := m[n.Name]
 		switch {
 		case given:
-			m[n.Name] = complete(n, value)
+			m[n.Name] = complete(n, value, newSecret)
+		case newSecret != nil && n.drawn():
+			m[n.Name] = newSecret()
 		case n.fallback != nil:
 			m[n.Name] = canonical(n, n.fallback) // a copy: defaults are shared
 		case !n.Required:
 			m[n.Name] = nil
 		case n.Type == Record && n.record != nil && !n.Abstract:
-			m[n.Name] = complete(n, map[string]any{})
+			m[n.Name] = complete(n, map[string]any{}, newSecret)
 		}
 	}
 }
 
+// drawn says that an absent value is a new secret.
+func (n *node) drawn() bool { return n.Auto && n.Type == String && !n.UUID && !n.Derived }
+
 // complete fills the records within a value.
-func complete(n *node, v any) any {
+func complete(n *node, v any, newSecret func() string) any {
 	switch value := v.(type) {
 	case map[string]any:
 		switch {
 		case n.Type == Record && !n.Abstract:
-			fill(n.record, value)
+			fill(n.record, value, newSecret)
 		case n.Type == Map:
 			for key, part := range value {
-				value[key] = complete(n.values, part)
+				value[key] = complete(n.values, part, newSecret)
 			}
 		}
 	case []any:
 		if n.elements != nil {
 			for i, element := range value {
-				value[i] = complete(n.elements, element)
+				value[i] = complete(n.elements, element, newSecret)
 			}
 		}
 	}

@@ -52,6 +52,44 @@ func but(t *testing.T, base, changes string) string {
 	return string(text)
 }
 
+// What a plugin's config can have and no entity has: a secret that is drawn, a list of records as a default.
+func TestInsertFillsWithin(t *testing.T) {
+	metric := schema.Field{Type: schema.Record, Fields: []schema.Field{
+		{Name: "name", Type: schema.String, Required: true}, {Name: "rate", Type: schema.Number},
+	}}
+	s := schema.Must(&schema.Schema{Name: "s", Fields: []schema.Field{
+		{Name: "config", Type: schema.Record, Required: true, Fields: []schema.Field{
+			{Name: "key", Type: schema.String, Required: true, Auto: true},
+			{Name: "secret", Type: schema.String, Auto: true},
+			{Name: "space", Type: schema.String, Auto: true, Derived: true},
+			{Name: "metrics", Type: schema.Array, Elements: &metric, Default: []any{map[string]any{"name": "n"}}},
+		}},
+	}})
+	defaults := `{"config":{"key":"` + secret + `","secret":"` + secret + `","space":null,"metrics":[{"name":"n","rate":null}]}}`
+	entity, violation := s.Insert(at(someTime), object(t, `{}`))
+	if violation != nil {
+		t.Fatal(violation)
+	}
+	sameJSON(t, defaults, entity)
+
+	entity, violation = s.Insert(at(someTime), object(t, `{"config":{"key":"k","secret":null,"metrics":[]}}`))
+	if violation != nil {
+		t.Fatal(violation)
+	}
+	given := `{"config":{"key":"k","secret":null,"space":null,"metrics":[]}}`
+	sameJSON(t, given, entity)
+
+	// an update draws nothing
+	entity, violation = s.Update(at(someTime), entity, object(t, `{"config":{"metrics":null}}`))
+	if violation != nil {
+		t.Fatal(violation)
+	}
+	sameJSON(t, but(t, given, `{"config.metrics":null}`), entity)
+	if _, violation = s.Update(at(someTime), entity, object(t, `{"config":{"key":null}}`)); violation == nil {
+		t.Error("a key was removed")
+	}
+}
+
 func TestInsert(t *testing.T) {
 	services, routes, consumers, all := entities.Services(), entities.Routes(), entities.Consumers(), plugins()
 	owner := `"consumer":{"id":"` + someID + `"}`

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 func sample(n uint64) Record {
 	return Record{
 		KeyHi: n, KeyLo: n + 1, Start: 60e6, Unit: Fixed, Length: 7, Local: n%2 == 1, Lo: -3, Hi: 4, Incarnation: 5,
-		Version: 6, Max: 1 << 40, Tokens: 1,
+		Version: 6, Max: 1 << 40, Burst: 1<<32 - 1, Tokens: 1 - 2*int32(n%2),
 	}
 }
 

@@ -10,7 +10,7 @@
 // header of 512 bytes and records of 96 bytes. Integers are little-endian, times
 // microseconds.
 //
-//	header  0 "sluice-audit-1\n\0"   16 u32 its size   20 u32 a record's size
+//	header  0 "sluice-audit-2\n\0"   16 u32 its size   20 u32 a record's size
 //	       24 u64 admissions that could not be recorded after this file was full
 //	       32 i64 unix time and 40 i64 monotonic time of the file's beginning
 //	       48 u64 the process, a random number   56 u32 the file's number in it
@@ -22,7 +22,7 @@
 //	       40 i64, 48 i64 the cluster's time: not before, not after
 //	       56 i64 monotonic time of this machine when it was recorded
 //	       64 u64 incarnation   72 u64 the limit's version   80 i64 the limit
-//	       88 u32 tokens
+//	       88 i32 tokens   92 u32 burst
 //
 // A file may end in records that are all zeros: room that was not used. Zeros
 // between records are of a request that was under way when the process was
@@ -43,7 +43,7 @@ const (
 	nameSize   = 64
 
 	lostAt = 24
-	magic  = "sluice-audit-1\n\x00"
+	magic  = "sluice-audit-2\n\x00"
 
 	// written is the upper half of a record's first word.
 	written = 1
@@ -71,16 +71,21 @@ const (
 	Fixed
 	Sliding
 	// InFlight is one window without an end, from whose tokens a request has one
-	// until it is answered. Only the taking is recorded.
+	// until it is answered. A second record tells of that, with -1 tokens.
 	InFlight
+	// Bucket is one window without an end, whose tokens come back one after the
+	// other.
+	Bucket
 )
 
 // Record is one admission, or rather what it took of one window. A request that
-// is limited by two periods makes two records.
+// is limited by two periods makes two records. Of requests in flight, there is
+// another one for the end of each.
 type Record struct {
 	KeyHi, KeyLo uint64
 	// Start is the first moment of the window, unix microseconds of the cluster's
-	// time. Length is in seconds, of fixed and sliding windows.
+	// time. Length is in seconds: of fixed and sliding windows, and of a bucket the
+	// time in which Max tokens come back.
 	Start  int64
 	Unit   Unit
 	Length uint32
@@ -92,11 +97,13 @@ type Record struct {
 	Mono int64
 	// Incarnation is the process's name in the cluster's rosters.
 	Incarnation uint64
-	// Version and Max are the limit that was decided by.
+	// Version and Max are the limit that was decided by; Burst is what a bucket has
+	// when it is full.
 	Version uint64
 	Max     int64
-	// Tokens were spent.
-	Tokens uint32
+	Burst   uint32
+	// Tokens were spent, or if they are negative put back.
+	Tokens int32
 }
 
 // Header is what a file says of itself.
@@ -130,7 +137,8 @@ func (r *Record) encode(b []byte, table *crc32.Table) uint64 {
 	le.PutUint64(b[64:], r.Incarnation)
 	le.PutUint64(b[72:], r.Version)
 	le.PutUint64(b[80:], uint64(r.Max))
-	le.PutUint64(b[88:], uint64(r.Tokens))
+	le.PutUint32(b[88:], uint32(r.Tokens))
+	le.PutUint32(b[92:], r.Burst)
 	return uint64(written)<<32 | uint64(crc32.Checksum(b[8:recordSize], table))
 }
 
@@ -158,7 +166,7 @@ func (r *Record) decode(b []byte, table *crc32.Table) (there, whole bool) {
 		Start: int64(le.Uint64(b[24:])), Unit: Unit(b[32]), Local: b[33] == 1, Length: le.Uint32(b[36:]),
 		Lo: int64(le.Uint64(b[40:])), Hi: int64(le.Uint64(b[48:])), Mono: int64(le.Uint64(b[56:])),
 		Incarnation: le.Uint64(b[64:]), Version: le.Uint64(b[72:]), Max: int64(le.Uint64(b[80:])),
-		Tokens: le.Uint32(b[88:]),
+		Tokens: int32(le.Uint32(b[88:])), Burst: le.Uint32(b[92:]),
 	}
 	return true, true
 }

@@ -381,18 +381,26 @@ func (s *shard) bucketHolding(now Instant, cl *cells.Cell, b ledger.Budget) Hold
 }
 
 // bucketReset is when all of a bucket is full, as far as is known, in seconds, or
-// if the request was refused when this node has the next token.
+// if the request was refused when somebody has the next token.
 func (s *shard) bucketReset(now Instant, b ledger.Budget, admitted bool) int64 {
 	cl := s.core.table.Find(keyOf(b), b.Period)
 	if cl == nil {
 		return 1
 	}
 	k := loadBucket(cl, b.Period)
-	switch {
-	case admitted:
+	if admitted {
 		return wholeSeconds(micros(max(k.full, k.othersFull(now, cl, b.Period)) - ticks(now.Lo)))
-	case k.size == 0: // others have, as soon as all of them together
-		return wholeSeconds(micros(flowOf(b.Period, k.limit, k.burst, k.burst).each))
 	}
-	return wholeSeconds(micros(k.next(k.full, ticks(now.Lo), 0)))
+	others := s.hunts[placeOf(b)].nextToken(now)
+	if k.size == 0 {
+		if others == 0 { // they have one as soon as all of them together
+			others = micros(flowOf(b.Period, k.limit, k.burst, k.burst).each)
+		}
+		return wholeSeconds(others)
+	}
+	wait := micros(k.next(k.full, ticks(now.Lo), 0))
+	if others > 0 {
+		wait = min(wait, others)
+	}
+	return wholeSeconds(wait)
 }

@@ -202,3 +202,39 @@ func TestBucketSince(t *testing.T) {
 		t.Errorf("%d of 5 admitted", admitted)
 	}
 }
+
+// TestBucketRetry: who is refused is told when the next token comes, on whichever
+// node that is.
+func TestBucketRetry(t *testing.T) {
+	simulated(t)
+	p, _ := window.Bucket(60)
+	begin := startOf(3)
+	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{Period: p, Max: 6, Burst: 4}}, Since: begin.UnixMicro() + 8*second}
+	w := newWorld(4, begin, 3, faults{}, []*Limit{lim})
+	w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
+	var resets []int64
+	n := 0
+	w.after(8*second+100*millisecond, func() {
+		w.every(100*millisecond, func() {
+			n++
+			w.nodes[n%3].take(lim, "key", func(d Decision) {
+				if !d.Admitted {
+					resets = append(resets, d.Reset[0])
+				}
+			})
+		})
+	})
+	if err := w.run(9 * second); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range resets {
+		// A share of two of four tokens has one again after 20 s, one of one after 40.
+		if r < 19 || r > 20 {
+			t.Errorf("come back after %v s", resets)
+			break
+		}
+	}
+	if len(resets) == 0 {
+		t.Error("nobody is refused")
+	}
+}

@@ -35,7 +35,7 @@ func (s *shard) over(now Instant) func(*cells.Cell) bool {
 		case p.IsBucket():
 			return s.bucketOver(now, cl)
 		case p.IsInFlight():
-			return cl.Start.Load() == 0 || tokens(cl) == credited(cl, p) && (p.IsLocal() || tokens(cl) == 0 && s.hunts[place{ledger.Key(cl.Key()), p}] == nil)
+			return cl.Start.Load() == 0 || tokens(cl) == credited(cl, p) && (p.IsLocal() || tokens(cl) == 0) && s.hunts[place{ledger.Key(cl.Key()), p}] == nil
 		}
 		start := int64(cl.Start.Load())
 		if start > 0 {

@@ -137,7 +137,8 @@ type Config struct {
 	// Kick is called, under a lock, when Ready may have something new.
 	Kick func()
 	// Audit, if set, is called for every token spent, before the request is
-	// admitted: concurrently, and sometimes under a lock.
+	// admitted, and for every one of InFlight that is put back, before it can be
+	// taken again: concurrently, and sometimes under a lock.
 	Audit func(Admission)
 }
 
@@ -265,22 +266,31 @@ func (c *Core) window(p window.Period, lo int64) window.Window {
 
 func (c *Core) shardOf(k ledger.Key) *shard { return &c.shards[cells.Shard(cells.Key(k))] }
 
-// Admission is one token spent, for Config.Audit.
+// Admission is one token spent, for Config.Audit; or the end of one.
 type Admission struct {
 	Budget ledger.Budget
 	Limit  ledger.Limit // that was decided by
 	At     Instant
 	// Incarnation is this process's at that moment.
 	Incarnation uint64
+	// Over says that a request in flight is, whose token is put back.
+	Over bool
 }
 
 func (c *Core) admitted(now Instant, b ledger.Budget, lim *Limit, i int) {
 	if c.audit != nil {
-		c.record(now, b, lim, i)
+		c.record(now, b, lim, i, false)
+	}
+}
+
+// over is for a request in flight that is.
+func (c *Core) over(now Instant, b ledger.Budget, lim *Limit, i int) {
+	if c.audit != nil {
+		c.record(now, b, lim, i, true)
 	}
 }
 
 // record is apart so that admitted costs a comparison only.
-func (c *Core) record(now Instant, b ledger.Budget, lim *Limit, i int) {
-	c.audit(Admission{Budget: b, Limit: lim.one(i), At: now, Incarnation: c.view.Load().member.Incarnation})
+func (c *Core) record(now Instant, b ledger.Budget, lim *Limit, i int, over bool) {
+	c.audit(Admission{Budget: b, Limit: lim.one(i), At: now, Incarnation: c.view.Load().member.Incarnation, Over: over})
 }

@@ -20,7 +20,7 @@ type Decision struct {
 	// Reset is the time to the end of each rate's window, in seconds rounded up,
 	// at least 1; of a sliding window, until all of it is back if the request was
 	// admitted, and else until the next token is.
-	// Of a bucket, until it is full, or has the next token here.
+	// Of a bucket, until it is full, or somebody has the next token.
 	Reset [MaxRates]int64
 	// Degraded says that the decision was made without a quorum.
 	Degraded bool

@@ -242,15 +242,19 @@ func (s *scenario) run() error {
 }
 
 // runs is how many seeds a test takes; LIMITER_RUNS sets another number.
-func runs(t *testing.T, few int) uint64 {
-	if text := os.Getenv("LIMITER_RUNS"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatalf("LIMITER_RUNS: %v", err)
-		}
-		return uint64(n)
+func runs(t *testing.T, few uint64) uint64 { return setting(t, "LIMITER_RUNS", few) }
+
+// setting is a number of the environment.
+func setting(t *testing.T, name string, otherwise uint64) uint64 {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
 	}
-	return uint64(few)
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
 }
 
 // simulated skips a test of the simulation under the race detector, which has it
@@ -263,18 +267,18 @@ func simulated(t *testing.T) {
 
 // TestChaos runs clusters through loss, duplication, reordering, crashes,
 // partitions, elections, fencing, wrong clocks and changing limits: no window of
-// any key may ever see more than its limit.
+// any key may ever see more than its limit. LIMITER_SEED is the seed to begin with.
 func TestChaos(t *testing.T) {
 	simulated(t)
-	all, next := runs(t, 20), atomic.Uint64{}
+	all, first, done := runs(t, 20), setting(t, "LIMITER_SEED", 0), atomic.Uint64{}
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			for seed := next.Add(1) - 1; seed < all && !t.Failed(); seed = next.Add(1) - 1 {
-				if err := newScenario(seed, mutants{}).run(); err != nil {
-					t.Errorf("seed %d: %v", seed, err)
+			for n := done.Add(1); n <= all && !t.Failed(); n = done.Add(1) {
+				if err := newScenario(first+n-1, mutants{}).run(); err != nil {
+					t.Errorf("seed %d: %v", first+n-1, err)
 				}
-				if n := seed + 1; n%500 == 0 {
+				if n%500 == 0 {
 					t.Logf("%d of %d", n, all)
 				}
 			}

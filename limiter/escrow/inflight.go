@@ -65,7 +65,9 @@ func (c *Core) Done(mono int64, lim *Limit, key string) {
 	now = s.at(now)
 	for i := range lim.Rates {
 		if p := lim.Rates[i].Period; p.IsInFlight() {
-			s.done(now, ledger.Budget{Key: k, Period: p, Start: p.At(0).Start}, lim.one(i))
+			b := ledger.Budget{Key: k, Period: p, Start: p.At(0).Start}
+			c.over(now, b, lim, i)
+			s.done(now, b, lim.one(i))
 		}
 	}
 }
@@ -84,6 +86,13 @@ func (s *shard) done(now Instant, b ledger.Budget, l ledger.Limit) {
 		s.serveWaiters(now, h)
 		s.spare(now, h)
 	}
+}
+
+// held is how many tokens the log has to count as this node's: those that are free,
+// and one for each request in flight, also for those that are a debt because the
+// limit was lowered meanwhile, or the node was fenced.
+func held(cl *cells.Cell, p window.Period) int64 {
+	return credited(cl, p) + max(0, -tokens(cl))
 }
 
 // spare gives back what has not been needed, and reports whether there is more to
@@ -107,7 +116,7 @@ func (s *shard) spare(now Instant, h *hunt) bool {
 		}
 		h.least, h.leastAt = have, now.Lo
 	}
-	silent := h.reported == credited(h.cell, h.budget.Period)
+	silent := h.reported == held(h.cell, h.budget.Period)
 	if !silent && h.pool != poolAsked {
 		h.pool, h.poolAt = poolAsked, now.Lo
 		s.core.box.askPool(h)
@@ -168,7 +177,7 @@ func (s *shard) tickInFlight(now Instant, h *hunt) (keep, busy bool) {
 		s.probe(now, h)
 	}
 	busy = s.spare(now, h) || h.probing
-	holds := !h.budget.Period.IsLocal() && credited(h.cell, h.budget.Period) != 0
+	holds := !h.budget.Period.IsLocal() && held(h.cell, h.budget.Period) != 0
 	return busy || holds || h.held > 0 || h.pool == poolAsked || now.Lo-h.used <= idleHunt, busy
 }
 

@@ -2,9 +2,12 @@ package escrow
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/sluicegate/sluice/limiter/cells"
+	"github.com/sluicegate/sluice/limiter/ledger"
 	"github.com/sluicegate/sluice/limiter/window"
 )
 
@@ -126,5 +129,103 @@ func TestInFlightFenced(t *testing.T) {
 	}
 	if held == 0 {
 		t.Error("the node had nothing in flight")
+	}
+}
+
+// TestInFlightAudit: the record of a request's end is made while its token is
+// still taken; without an audit, the end allocates nothing.
+func TestInFlightAudit(t *testing.T) {
+	p := window.InFlight.Local()
+	lim := perPeriod(p, 1)
+	c, mono := lone(1 << 10)
+	var d Decision
+	once := func() {
+		if c.Take(mono, lim, "key", &d); !d.Admitted {
+			t.Fatalf("%+v", d)
+		}
+		c.Done(mono, lim, "key")
+	}
+	once()
+	if n := testing.AllocsPerRun(1000, once); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	var overs []bool
+	c.audit = func(a Admission) {
+		overs = append(overs, a.Over)
+		cl := c.table.Find(keyOf(a.Budget), p)
+		if a.Limit.Max != 1 || a.Budget.Period != p || cl == nil || tokens(cl) != 0 {
+			t.Errorf("%+v", a)
+		}
+	}
+	once()
+	if !slices.Equal(overs, []bool{false, true}) {
+		t.Errorf("%v are over", overs)
+	}
+}
+
+// TestInFlightSwept: a cell that is all free is not forgotten while somebody has just
+// waited for it: the next one who waits would be given the tokens of whoever has its
+// place then.
+func TestInFlightSwept(t *testing.T) {
+	lim := perPeriod(window.InFlight.Local(), 1)
+	c, mono := lone(1 << 10)
+	b := ledger.Budget{Key: c.key(lim, "key"), Period: lim.Rates[0].Period, Start: 1}
+	var d Decision
+	c.Take(mono, lim, "key", &d)
+	tk := c.Take(mono, lim, "key", &d)
+	if tk == nil {
+		t.Fatalf("nobody waits: %+v", d)
+	}
+	c.Done(mono, lim, "key")
+	if c.Settle(mono, tk, &d); !d.Admitted {
+		t.Fatalf("%+v", d)
+	}
+	c.Done(mono, lim, "key")
+	for range 3 * cells.Shards {
+		mono += millisecond
+		c.Tick(mono)
+		if h := c.shardOf(b.Key).hunts[placeOf(b)]; h == nil || c.table.Find(keyOf(b), b.Period) != h.cell {
+			t.Fatal("the cell is forgotten, or another one")
+		}
+	}
+	mono += 2 * idleHunt
+	for range 2 * cells.Shards {
+		c.Tick(mono)
+	}
+	if c.table.Find(keyOf(b), b.Period) != nil {
+		t.Error("the cell is kept for ever")
+	}
+}
+
+// TestInFlightLowered: when the limit is lowered, what is in flight counts until it is
+// done: nobody is admitted on top.
+func TestInFlightLowered(t *testing.T) {
+	simulated(t)
+	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{Period: window.InFlight, Max: 9}}}
+	lower := &Limit{ID: "l", Version: 2, Rates: []Rate{{Period: window.InFlight, Max: 2}}}
+	w := newWorld(5, startOf(3), 3, faults{}, []*Limit{lim})
+	w.answer = 5 * second
+	w.oracle.knows(w.nodes[0].core.key(lim, "key"), lim.ID)
+	admitted, late := 0, 0
+	for _, n := range w.nodes {
+		w.every(20*millisecond, func() {
+			n.take(n.limits[0], "key", func(d Decision) {
+				if d.Admitted {
+					if admitted++; n.limits[0] == lower {
+						late++
+					}
+				}
+			})
+		})
+		w.after(6*second, func() {
+			w.oracle.adopt(lower, n)
+			n.limits[0] = lower
+		})
+	}
+	if err := w.run(9 * second); err != nil {
+		t.Fatal(err)
+	}
+	if admitted < 9 || late > 0 {
+		t.Errorf("%d admitted, %d of them after the limit was lowered", admitted, late)
 	}
 }

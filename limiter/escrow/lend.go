@@ -178,6 +178,20 @@ func (s *shard) askLender(now Instant, h *hunt, k *bucket) {
 	s.refuseBut(now, h, soon+k.tokens(k.full, ticks(now.Hi), ticks(now.Hi), h.own))
 }
 
+// nextToken is how long it is until a node has a token that was asked for one, 0 if
+// none has said that.
+func (h *hunt) nextToken(now Instant) (wait int64) {
+	if h == nil {
+		return 0
+	}
+	for i := range h.peers {
+		if at := h.peers[i].ready; at > now.Lo && at < never && (wait == 0 || at-now.Lo < wait) {
+			wait = at - now.Lo
+		}
+	}
+	return wait
+}
+
 // pause is how long a node that has lent all it had is not asked again.
 func (k *bucket) pause(p window.Period) int64 { return min(roundPause, k.filled(p)/16) }
 

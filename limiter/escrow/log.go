@@ -106,7 +106,7 @@ func (h *hunt) ask(now Instant) (ledger.Ask, bool) {
 	a := ledger.Ask{Budget: h.budget, Limit: h.limit, Want: h.want(h.poolHorizon(now)), Waiting: int64(h.live)}
 	said := true
 	if h.budget.Period.IsInFlight() {
-		a.Held = credited(h.cell, h.budget.Period)
+		a.Held = held(h.cell, h.budget.Period)
 		said = a.Held == h.reported
 	}
 	if a.Want <= 0 && said || h.pool != poolAsked {

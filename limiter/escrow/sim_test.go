@@ -276,7 +276,11 @@ func (n *simNode) start(keep bool) {
 	n.saved = map[uint64]*link{}
 	n.core = New(Config{
 		Node: n.id, Secret: NewSecret("sim"), From: from, Session: uint64(n.mono()), Table: n.table, Random: n.w.rnd.Uint64,
-		Kick: n.kick, Audit: func(a Admission) { n.w.oracle.admitted(n, a.Budget) },
+		Kick: n.kick, Audit: func(a Admission) {
+			if !a.Over {
+				n.w.oracle.admitted(n, a.Budget)
+			}
+		},
 	})
 	if most := n.w.f.table; most > 0 {
 		insert := n.core.insert

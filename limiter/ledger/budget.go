@@ -142,7 +142,7 @@ func (l *Ledger) ask(m Member, k *Ask) Grant {
 	members := int64(len(l.rosters.Last().Members))
 	var g Grant
 	if w.period.IsSliding() {
-		g = w.slide(&a, k, l.grantedBefore(w, k.Budget.Key), members)
+		g = w.slide(&a, l.inTime(w, k), l.grantedBefore(w, k.Budget.Key), members)
 	} else {
 		g = w.move(&a, k, shared, members)
 	}
@@ -204,13 +204,31 @@ func (w *open) slide(a *account, k *Ask, before, members int64) Grant {
 	return g
 }
 
+// inTime is the ask, for nothing if it comes after one for a later slice that was
+// granted something: that was what this slice had left.
+func (l *Ledger) inTime(w *open, k *Ask) *Ask {
+	i, _ := l.search(w.period, w.window.Start+1)
+	for ; i < len(l.windows) && l.windows[i].period == w.period; i++ {
+		if l.windows[i].granted(k.Budget.Key) > 0 {
+			late := *k
+			late.Want, late.Waiting = 0, 0
+			return &late
+		}
+	}
+	return k
+}
+
+// granted is what was granted of a slice to a key, and to others that have shared an
+// account with it.
+func (w *open) granted(k Key) int64 { return -w.own[k].pool - w.shared[k.Lo%buckets].pool }
+
 // grantedBefore is what was granted to a key in the Slices before a slice, and to
 // others that have shared an account with it.
 func (l *Ledger) grantedBefore(w *open, k Key) int64 {
 	granted := int64(0)
 	i, _ := l.search(w.period, w.window.Start-w.period.Slices())
 	for ; i < len(l.windows) && l.windows[i].compare(w.period, w.window.Start) < 0; i++ {
-		granted -= l.windows[i].own[k].pool + l.windows[i].shared[k.Lo%buckets].pool
+		granted += l.windows[i].granted(k)
 	}
 	return granted
 }

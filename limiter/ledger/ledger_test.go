@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/sluicegate/sluice/limiter/window"
 )
@@ -67,6 +68,34 @@ func TestGrants(t *testing.T) {
 			t.Fatalf("step %d: %s", i, d)
 		}
 	}
+}
+
+// TestSlicesOutOfOrder: asks for slices come as they come, for some are late and some
+// nodes' clocks are ahead. No window of slices is ever granted more than the limit.
+func TestSlicesOutOfOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := joined(3)
+		p, _ := window.Sliding(61)
+		now := p.At(noon * Second).Start
+		limit := rapid.Int64Range(1, 20).Draw(t, "limit")
+		granted := map[int64]int64{}
+		for seq := range uint64(30) {
+			slice := now + rapid.Int64Range(-2, 2).Draw(t, "slice")
+			k := Ask{Budget: Budget{Key: Key{Lo: 1}, Period: p, Start: slice}, Limit: Limit{Version: 1, Max: limit}}
+			k.Want = rapid.Int64Range(0, 5).Draw(t, "want")
+			k.Waiting = rapid.Int64Range(0, k.Want).Draw(t, "waiting")
+			k.Return = rapid.Int64Range(0, granted[slice]).Draw(t, "back")
+			g := send(l, batch("n1", 1, seq+1, k)).Grants[0]
+			granted[slice] += g.Granted - k.Return
+			all := int64(0)
+			for _, n := range granted { // all of these are within one window
+				all += n
+			}
+			if g.Refused == NotRefused && all > limit {
+				t.Fatalf("%d granted of %d: %v", all, limit, granted)
+			}
+		}
+	})
 }
 
 // TestNewVersion: raised and lowered limits move the pool by their difference,

@@ -203,9 +203,23 @@ func (m *model) ask(k *Ask) Grant {
 		b.returned++
 	}
 	g := Grant{Granted: m.part(k, m.pool(k.Budget, b))}
+	if m.late(k.Budget) {
+		g.Granted = 0
+	}
 	b.granted += g.Granted
 	g.Pool = m.pool(k.Budget, b)
 	return g
+}
+
+// late says that a later slice, of which this one is in sight, has been granted
+// something.
+func (m *model) late(id Budget) bool {
+	for o, b := range m.budgets {
+		if id.Period.IsSliding() && o.Key == id.Key && o.Period == id.Period && o.Start > id.Start && b.granted > b.returned {
+			return true
+		}
+	}
+	return false
 }
 
 // part goes up to what is granted, one by one.

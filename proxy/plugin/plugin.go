@@ -134,6 +134,7 @@ type Definition struct {
 	Schema *schema.Schema
 	// New makes an instance. It must not start goroutines or do I/O. An error
 	// disables the instance's scope with a 500, and the Admin API shows it.
+	// A plugin without New is known by its schema only, see Runs.
 	New func(env *Env, in *Instance) (any, error)
 	// Warn names what a complete config asks for and this plugin does not do,
 	// one sentence each; nil if there never is anything. The Admin API says it
@@ -147,6 +148,12 @@ type Definition struct {
 	// plugin limits nothing.
 	Budget func(id string, config map[string]any) string
 }
+
+// Runs says whether the plugin does anything. One that does not is published and
+// validated like any other; the Admin API does not list it as available and does
+// not store an instance of it, and the data plane treats one that a newer version
+// has stored as broken.
+func (d *Definition) Runs() bool { return d.New != nil }
 
 // AddressKey is what plugins count a client by its address under. It is kept apart
 // from header values, which a client could choose to use up another one's budget:

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ const (
 	// startPatience is how long a cluster may take to be there.
 	startPatience = 60 * time.Second
 	adminPatience = 6 * time.Second // longer than a node holds a write
+	closePatience = 2 * time.Second
 	pollEvery     = 50 * time.Millisecond
 )
 
@@ -142,19 +144,14 @@ func configure(ctx context.Context, n *node, upstream string, demands []demand) 
 		if err := post("/services/up/routes", nil, "name", d.name, "paths[]", "/"+d.name); err != nil {
 			return nil, err
 		}
-		fields := []string{"name", "rate-limiting", "config.limit_by", "header", "config.header_name", keyHeader,
-			"config.fault_tolerant", fmt.Sprint(d.tolerant)}
-		for _, w := range d.windows {
-			fields = append(fields, "config."+w.Unit, fmt.Sprint(w.Max))
-		}
-		l := d.limit()
 		terms := book.Terms{Asked: monotonic(), Windows: d.windows}
 		var made struct{ ID string }
-		if err := post("/routes/"+d.name+"/plugins", &made, fields...); err != nil {
+		if err := post("/routes/"+d.name+"/plugins", &made, d.config()...); err != nil {
 			return nil, err
 		}
 		terms.Confirmed = monotonic()
-		l.ID, l.Terms = made.ID, []book.Terms{terms}
+		l := d.limit(made.ID)
+		l.Terms = []book.Terms{terms}
 		limits = append(limits, l)
 	}
 	return limits, nil
@@ -177,7 +174,12 @@ type service struct {
 
 func newService() *service {
 	s := &service{}
-	s.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	s.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ms, err := strconv.Atoi(r.Header.Get(holdHeader)); err == nil {
+			sleep(r.Context(), time.Duration(ms)*time.Millisecond)
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
 	return s
 }
 
@@ -185,7 +187,12 @@ func (s *service) serve(ln net.Listener) {
 	s.done.Go(func() { _ = s.server.Serve(ln) }) // until close
 }
 
+// close ends the service when the nodes are gone, and with them all requests.
 func (s *service) close() {
-	_ = s.server.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	if s.server.Shutdown(ctx) != nil {
+		_ = s.server.Close()
+	}
 	s.done.Wait()
 }

@@ -167,6 +167,7 @@ func (in *injector) kill(ctx context.Context, rec *book.Fault) func() {
 	text := "killed"
 	if in.fault.Kind == plan.Lose {
 		in.lose(t)
+		rec.Lost = monotonic()
 		text = "killed, and its cells lost"
 	}
 	in.describe(rec, text, t)
@@ -184,6 +185,7 @@ func (in *injector) all(_ context.Context, rec *book.Fault) func() {
 		for _, n := range members {
 			in.lose(n)
 		}
+		rec.Lost = monotonic()
 		text = "killed, and their cells lost"
 	}
 	in.describe(rec, text, members...)
@@ -276,25 +278,31 @@ func (in *injector) limits(ctx context.Context, rec *book.Fault) func() {
 	r := in.run
 	i := in.fault.Pick % len(r.book.Limits)
 	l := r.book.Limits[i]
-	original := demands()[i].windows
+	d := &demands()[i]
+	original := d.windows
 	changed := make([]book.Window, len(original))
+	part := func(n int64) int64 { return max(1, int64(float64(n)*(0.5+1.5*in.fault.Part))) }
 	for j, w := range original {
-		changed[j] = book.Window{Unit: w.Unit, Max: max(1, int64(float64(w.Max)*(0.5+1.5*in.fault.Part)))}
+		w.Max = part(w.Max)
+		if w.Burst > 0 && in.fault.Flag {
+			w.Burst = part(w.Burst)
+		}
+		changed[j] = w
 	}
-	if !in.setLimit(ctx, l, changed) {
+	if !in.setLimit(ctx, d, l, changed) {
 		rec.Text = "(not confirmed) "
 	}
 	rec.Text += fmt.Sprintf("%s changed to %v, for %.1f s", l.Name, changed, in.fault.For.Seconds())
 	return func() {
 		end := time.Now().Add(restorePatience)
-		for !in.setLimit(context.Background(), l, original) && time.Now().Before(end) {
+		for !in.setLimit(context.Background(), d, l, original) && time.Now().Before(end) {
 			time.Sleep(pollEvery)
 		}
 	}
 }
 
 // setLimit asks any node to change a limit, and says whether it was confirmed.
-func (in *injector) setLimit(ctx context.Context, l *book.Limit, to []book.Window) bool {
+func (in *injector) setLimit(ctx context.Context, d *demand, l *book.Limit, to []book.Window) bool {
 	in.run.changing.Lock()
 	defer in.run.changing.Unlock()
 	nodes := in.run.serving()
@@ -302,12 +310,8 @@ func (in *injector) setLimit(ctx context.Context, l *book.Limit, to []book.Windo
 		return false
 	}
 	n := nodes[in.random.IntN(len(nodes))]
-	var fields []string
-	for _, w := range to {
-		fields = append(fields, "config."+w.Unit, fmt.Sprint(w.Max))
-	}
 	terms := book.Terms{Asked: monotonic(), Windows: to}
-	status, err := n.admin(ctx, http.MethodPatch, "/plugins/"+l.ID, form(fields...), nil)
+	status, err := n.admin(ctx, http.MethodPatch, "/plugins/"+l.Plugin, form(d.budget(to)...), nil)
 	if err == nil {
 		terms.Confirmed = monotonic()
 	}

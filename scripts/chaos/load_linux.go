@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,7 @@ import (
 const (
 	// clients is how many requests a node has at once, queued how many more wait
 	// for one of them.
-	clients, queued = 24, 64
+	clients, queued = 96, 96
 	// requestPatience is longer than any node is stopped.
 	requestPatience = 12 * time.Second
 	flushEvery      = time.Second
@@ -44,8 +45,11 @@ type load struct {
 	admitted, refused, failed atomic.Int64
 }
 
-// order is a request to be made.
-type order struct{ limit, key int }
+// order is a request to be made, and for how long the service is to hold it.
+type order struct {
+	limit, key int
+	hold       time.Duration
+}
 
 func newLoad(dir string, demands []demand, times float64, nodes func() []*node) (*load, error) {
 	f, err := os.Create(filepath.Join(dir, book.RequestsFile))
@@ -61,7 +65,11 @@ func newLoad(dir string, demands []demand, times float64, nodes func() []*node) 
 // run makes requests until ctx ends, and returns when the last is answered.
 func (l *load) run(ctx context.Context, seed uint64) error {
 	for i := range l.demands {
-		l.sending.Go(func() { l.want(ctx, i, rand.New(rand.NewPCG(seed, uint64(i)+100))) })
+		want := l.want
+		if l.demands[i].volley > 0 {
+			want = l.wantAtOnce
+		}
+		l.sending.Go(func() { want(ctx, i, rand.New(rand.NewPCG(seed, uint64(i)+100))) })
 	}
 	l.sending.Go(func() { l.flush(ctx) })
 	l.sending.Wait()
@@ -108,12 +116,41 @@ func (l *load) want(ctx context.Context, i int, r *rand.Rand) {
 			if pick < 0 {
 				pick = r.IntN(len(nodes))
 			}
-			l.order(nodes[pick%len(nodes)], order{i, r.IntN(d.keys)})
+			o := order{limit: i, key: r.IntN(d.keys)}
+			if d.hold > 0 {
+				o.hold = d.hold/2 + time.Duration(r.Int64N(int64(d.hold)))
+			}
+			l.order(nodes[pick%len(nodes)], o)
 		}
 		if next = next.Add(pause); next.Before(now) {
 			next = now
 		}
 		turn.Reset(time.Until(next))
+	}
+}
+
+// wantAtOnce orders volleys: half of one on a node, which has it ask the others for
+// what they have, and a moment later, while that is still good, more than all on all
+// nodes. In between, the bucket fills up.
+func (l *load) wantAtOnce(ctx context.Context, i int, r *rand.Rand) {
+	d := &l.demands[i]
+	first, then := d.volley/2, d.volley+d.volley/4
+	rest := time.Duration(float64(first+then) / (d.rate * l.times) * float64(time.Second))
+	for sleep(ctx, rest*3/4+time.Duration(r.Int64N(int64(rest)/2))) {
+		nodes := l.nodes()
+		if len(nodes) == 0 {
+			continue
+		}
+		one := nodes[r.IntN(len(nodes))]
+		for range first {
+			l.order(one, order{limit: i})
+		}
+		if !sleep(ctx, time.Duration(20+r.IntN(80))*time.Millisecond) {
+			return
+		}
+		for n := range then {
+			l.order(nodes[n%len(nodes)], order{limit: i})
+		}
 	}
 }
 
@@ -154,9 +191,15 @@ func (l *load) ask(client *http.Client, n *node, o order) {
 		return
 	}
 	req.Header.Set(keyHeader, keyText(o.key))
+	if o.hold > 0 {
+		req.Header.Set(holdHeader, strconv.FormatInt(o.hold.Milliseconds(), 10))
+	}
 	resp, err := client.Do(req)
 	if err == nil {
-		q.Status, q.Counted = resp.StatusCode, resp.Header.Get("Ratelimit-Limit") != ""
+		q.Status = resp.StatusCode
+		for _, name := range countedBy {
+			q.Counted = q.Counted || resp.Header.Get(name) != ""
+		}
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<16))
 		_ = resp.Body.Close()
 	}

@@ -95,7 +95,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.nodes, "nodes", 3, "how many nodes a cluster begins with, 2 to 9")
 	flags.DurationVar(&o.duration, "duration", 90*time.Second, "how long each run has load")
 	kinds := flags.String("kinds", "", "faults, by commas; none: no faults (default all)")
-	flags.Float64Var(&o.load, "load", 1, "times the usual load, which is some 300 requests a second")
+	flags.Float64Var(&o.load, "load", 1, "times the usual load, which is some 500 requests a second")
 	flags.StringVar(&o.binary, "sluice", "bin/sluice-chaos", "the binary, built with -tags chaos so that its clock can be set")
 	flags.StringVar(&o.dir, "dir", "", "where runs are kept (default a new temporary directory)")
 	flags.BoolVar(&o.keep, "keep", false, "keep runs without a violation, too")

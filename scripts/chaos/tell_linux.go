@@ -51,15 +51,17 @@ func (s *summary) tell(w io.Writer, dir string) error {
 // writeSums is the table of all runs.
 func writeSums(w io.Writer, sums []summary) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(t, "seed\tfaults\tprocesses\trequests\tadmissions\twindows\tviolations\tused, no fault near\tused, all\t")
+	_, _ = fmt.Fprintln(t, "seed\tfaults\tprocesses\trequests\trecords\tviolations\t")
+	var groups []check.Group
 	records, violations := 0, 0
 	for _, s := range sums {
-		quiet, all := s.result.Used()
-		_, _ = fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t\n", s.seed, s.result.Faults, s.result.Processes, s.result.Requests,
-			s.result.Records, s.result.Windows, s.result.Violations, quiet.Percent(), all.Percent())
+		_, _ = fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%d\t\n", s.seed, s.result.Faults, s.result.Processes, s.result.Requests, s.result.Records, s.result.Violations)
+		groups = check.Merge(groups, s.result.Groups)
 		records += s.result.Records
 		violations += s.result.Violations
 	}
 	_ = t.Flush()
-	_, _ = fmt.Fprintf(w, "%d runs, %d admissions, %d violations\n", len(sums), records, violations)
+	_, _ = fmt.Fprintln(w)
+	_ = check.WriteGroups(w, groups)
+	_, _ = fmt.Fprintf(w, "%d runs, %d records, %d violations\n", len(sums), records, violations)
 }

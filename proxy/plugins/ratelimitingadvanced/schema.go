@@ -61,7 +61,7 @@ func countedFields() []schema.Field {
 			Name: "burst", Type: schema.Array, LenMin: new(1), LenMax: most,
 			Elements: &schema.Field{Type: schema.Number, Gt: new(0.0)},
 		},
-		{Name: "namespace", Type: schema.String, Auto: true},
+		{Name: "namespace", Type: schema.String, Auto: true, Derived: true},
 		{
 			Name: "strategy", Type: schema.String, Required: true, Default: "local",
 			OneOf: schema.Strings("cluster", "redis", "local", strategyNode),

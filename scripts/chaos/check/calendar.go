@@ -3,9 +3,11 @@ package check
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/sluicegate/sluice/limiter/audit"
+	"github.com/sluicegate/sluice/scripts/chaos/check/book"
 )
 
 // Arithmetic of the calendar in UTC, written for the checker alone. Times are
@@ -21,11 +23,14 @@ var errNoWindow = errors.New("check: no such window")
 // kind is a sort of window.
 type kind struct {
 	unit   audit.Unit
-	length uint32 // of fixed and sliding ones, in seconds
+	length uint32 // of fixed and sliding ones and of buckets, in seconds
 }
 
 func (k kind) String() string {
-	if k.length > 0 {
+	switch {
+	case k.unit == audit.Bucket:
+		return fmt.Sprintf("bucket of %d s", k.length)
+	case k.length > 0:
 		return fmt.Sprintf("%s window of %d s", unitName(k.unit), k.length)
 	}
 	return unitName(k.unit)
@@ -33,7 +38,7 @@ func (k kind) String() string {
 
 // unitName is the name of a unit in a configuration.
 func unitName(u audit.Unit) string {
-	names := []string{"?", "second", "minute", "hour", "day", "month", "year", "fixed", "sliding"}
+	names := []string{"?", "second", "minute", "hour", "day", "month", "year", book.Fixed, book.Sliding, book.InFlight, book.Bucket}
 	if int(u) >= len(names) {
 		return fmt.Sprintf("unit %d", u)
 	}
@@ -41,7 +46,7 @@ func unitName(u audit.Unit) string {
 }
 
 func unitOf(name string) audit.Unit {
-	for u := audit.Second; u <= audit.Sliding; u++ {
+	for u := audit.Second; u <= audit.Bucket; u++ {
 		if strings.EqualFold(name, unitName(u)) {
 			return u
 		}
@@ -49,7 +54,8 @@ func unitOf(name string) audit.Unit {
 	return 0
 }
 
-// at gives the window of the kind that a time is in.
+// at gives the window of the kind that a time is in. Of sliding windows there is
+// no one such.
 func (k kind) at(t int64) (start, end int64, err error) {
 	switch k.unit {
 	case audit.Second:
@@ -75,8 +81,28 @@ func (k kind) at(t int64) (start, end int64, err error) {
 			start = floor(t, length)
 			return start, start + length, nil
 		}
+	case audit.InFlight, audit.Bucket:
+		return 0, math.MaxInt64, nil
 	}
 	return 0, 0, fmt.Errorf("%w: %s", errNoWindow, k)
+}
+
+// slot gives the time, around t, for which it is told how much was used: a window
+// if there are such, and else times of the window's length, or of a second.
+func (k kind) slot(t int64) (start, end int64, err error) {
+	length := int64(k.length) * second
+	switch k.unit {
+	case audit.InFlight:
+		length = second
+	case audit.Sliding, audit.Bucket:
+	default:
+		return k.at(t)
+	}
+	if length <= 0 {
+		return 0, 0, fmt.Errorf("%w: %s", errNoWindow, k)
+	}
+	start = floor(t, length)
+	return start, start + length, nil
 }
 
 func floor(t, step int64) int64 {

@@ -7,7 +7,12 @@
 //
 //   - I1, for every budget: what all processes together admitted under a
 //     window's label is at most the largest limit that was configured while the
-//     window was open.
+//     window was open. A node that counts by itself has a budget of its own, and
+//     another one after it has lost its cells.
+//   - Of a sliding window: no span of its length has more for sure (slide.go). Of
+//     a bucket: there are times of the admissions, of those that they can have had,
+//     with which no span has more than the burst and what comes back (bucket.go).
+//     In flight: at no moment are more for sure (flight.go).
 //   - I2: at each admission the cluster's time, as the node knew it, was wholly
 //     inside of the label's window; and what nodes knew of it at the same moment
 //     of the machine's clock did not contradict each other.
@@ -61,10 +66,45 @@ type Result struct {
 	// contradicted each other, in microseconds; 0 is not at all.
 	ClockGap int64
 	Usages   []Usage
+	Groups   []Group
+}
+
+// Group is what became of all limits of a sort.
+type Group struct {
+	Name                   string
+	Admissions, Violations int
+	All, Quiet             Share
+}
+
+// groups are the sorts of limits. Those that nodes count by themselves are one,
+// whatever their windows.
+var groups = []string{"windows", "sliding", "buckets", "in flight", "of each node"}
+
+// group is a limit's.
+func (c *counter) group(limit int) *Group {
+	l := c.run.Limits[limit]
+	n := 0
+	switch k := kindOf(l.Terms[0].Windows[0]); {
+	case l.Local:
+		n = 4
+	case k.unit == audit.InFlight:
+		n = 3
+	case k.unit == audit.Bucket:
+		n = 2
+	case k.unit == audit.Sliding:
+		n = 1
+	}
+	return &c.result.Groups[n]
+}
+
+// violation is one of a limit.
+func (c *counter) violation(limit int, format string, args ...any) {
+	c.group(limit).Violations++
+	c.result.violation(format, args...)
 }
 
 // Usage is how much of a limit was admitted in windows in which there was demand
-// for it.
+// for it; see counter.usages for what that is.
 type Usage struct {
 	Limit string
 	// All counts the windows with demand of at least the limit; Quiet those in
@@ -74,11 +114,12 @@ type Usage struct {
 	Over int
 }
 
-// Share is what was admitted of what could have been.
+// Share is what was admitted of what could have been, in so many windows or times.
 type Share struct {
 	Windows            int
 	Admitted, Possible int64
-	Worst              float64 // of one window, 1 is all
+	Whole              int     // how many of Windows are windows
+	Worst              float64 // of one of them, 1 is all
 	// WorstAt is where that window begins, counted from the beginning of the load.
 	WorstAt int64
 }
@@ -91,14 +132,39 @@ func (s *Share) Of() float64 {
 	return float64(s.Admitted) / float64(s.Possible)
 }
 
-func (s *Share) add(admitted, possible, at int64) {
-	part := float64(admitted) / float64(possible)
-	if s.Windows == 0 || part < s.Worst {
-		s.Worst, s.WorstAt = part, at
+func (u *Usage) add(p portion, quiet bool) {
+	u.All.add(p)
+	if quiet {
+		u.Quiet.add(p)
+	}
+}
+
+func (g *Group) add(p portion, quiet bool) {
+	g.All.add(p)
+	if quiet {
+		g.Quiet.add(p)
+	}
+}
+
+// portion is what was admitted in one window of what could have been, and where that
+// begins. Where there are no windows, it need not be even: more may be admitted in one
+// time and less in the next.
+type portion struct {
+	admitted, possible, at int64
+	even                   bool
+}
+
+func (s *Share) add(p portion) {
+	if p.even {
+		p.admitted = min(p.admitted, p.possible)
+		if part := float64(p.admitted) / float64(p.possible); s.Whole == 0 || part < s.Worst {
+			s.Worst, s.WorstAt = part, p.at
+		}
+		s.Whole++
 	}
 	s.Windows++
-	s.Admitted += min(admitted, possible)
-	s.Possible += possible
+	s.Admitted += p.admitted
+	s.Possible += p.possible
 }
 
 // Check reads a run's directory. An error says that it cannot be judged.

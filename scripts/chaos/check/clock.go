@@ -28,6 +28,7 @@ type clock struct {
 	buckets map[int64]map[string]*reading
 	places  []int64 // of the buckets, in order
 	ahead   []int64 // by their places
+	doubts  []span  // the same: from and to how much, where nodes contradicted each other
 }
 
 // reading is what a node knew in a bucket: the cluster's time was at least low
@@ -68,7 +69,38 @@ func (c *clock) settle() {
 			low = max(low, k.low)
 		}
 		c.ahead = append(c.ahead, low)
+		c.doubts = append(c.doubts, doubtOf(c.buckets[at]))
 	}
+}
+
+// noDoubt widens nothing.
+var noDoubt = span{math.MaxInt64, math.MinInt64}
+
+// doubtOf is what any node of a bucket took for possible, if they contradicted each
+// other.
+func doubtOf(nodes map[string]*reading) span {
+	all, low, high := noDoubt, int64(math.MinInt64), int64(math.MaxInt64)
+	for _, k := range nodes {
+		all.from, all.to = min(all.from, k.low), max(all.to, k.high)
+		low, high = max(low, k.low), min(high, k.high)
+	}
+	if low <= high {
+		return noDoubt
+	}
+	return all
+}
+
+// doubt is what the cluster's time can have been at a moment of the machine's clock
+// at or around which nodes contradicted each other; nothing if they did not.
+func (c *clock) doubt(mono int64) (low, high int64) {
+	at, all := floor(mono, bucketLength), noDoubt
+	for i := sort.Search(len(c.places), func(i int) bool { return c.places[i] >= at-bucketLength }); i < len(c.places) && c.places[i] <= at+bucketLength; i++ {
+		all.from, all.to = min(all.from, c.doubts[i].from), max(all.to, c.doubts[i].to)
+	}
+	if all == noDoubt {
+		return all.from, all.to
+	}
+	return mono + all.from, mono + all.to
 }
 
 // of is the cluster's time at a moment of the machine's clock.

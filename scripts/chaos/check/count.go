@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -17,7 +18,10 @@ type owner struct{ limit, key int }
 type budget struct {
 	owner
 	kind
-	node  string // of limits that each node counts by itself
+	// node and life are of limits that each node counts by itself: after it has lost
+	// its cells it begins anew.
+	node  string
+	life  int
 	start int64
 }
 
@@ -36,20 +40,26 @@ type door struct {
 	owner
 }
 
-// process is one process of a node, by its files.
+// process is one process of a node, by its files. It lived from begun until last at
+// least.
 type process struct {
 	node        string
+	life        int
 	begun, last int64
 }
 
 // counter adds up a run.
 type counter struct {
-	run       *book.Run
-	faults    []book.Fault
-	result    *Result
-	owners    map[key]owner
-	tallies   map[budget]*tally
-	slides    map[budget][]instant // of sliding windows, with no start
+	run     *book.Run
+	faults  []book.Fault
+	result  *Result
+	owners  map[key]owner
+	tallies map[budget]*tally
+	// spent are admissions of sliding windows and of buckets, flights those in
+	// flight and their ends. These budgets have no start.
+	spent     map[budget][]instant
+	flights   map[budget]map[*process][]event
+	held      map[budget][]span // what came of flights
 	clock     clock
 	homes     map[uint64]string // of incarnations
 	processes map[uint64]*process
@@ -57,8 +67,10 @@ type counter struct {
 	// of window of its limit. heard are the answers that told of one.
 	made  map[door][]int64
 	heard map[door][]span
-	// demand counts the requests of windows, of limits of one kind of window.
+	// demand counts the requests of windows, of limits of one kind of window. asks
+	// are requests where there are no windows.
 	demand map[budget]int64
+	asks   map[budget][]ask
 }
 
 // span is a request's time.
@@ -67,9 +79,12 @@ type span struct{ from, to int64 }
 func newCounter(run *book.Run, faults []book.Fault) *counter {
 	c := &counter{
 		run: run, faults: faults, result: &Result{Run: run, Faults: len(faults)},
-		owners: map[key]owner{}, tallies: map[budget]*tally{}, slides: map[budget][]instant{}, homes: map[uint64]string{},
+		owners: map[key]owner{}, tallies: map[budget]*tally{}, spent: map[budget][]instant{}, homes: map[uint64]string{},
 		processes: map[uint64]*process{}, made: map[door][]int64{}, heard: map[door][]span{},
-		demand: map[budget]int64{},
+		demand: map[budget]int64{}, asks: map[budget][]ask{}, flights: map[budget]map[*process][]event{}, held: map[budget][]span{},
+	}
+	for _, name := range groups {
+		c.result.Groups = append(c.result.Groups, Group{Name: name})
 	}
 	c.clock.buckets = map[int64]map[string]*reading{}
 	for i, l := range run.Limits {
@@ -104,48 +119,72 @@ func (c *counter) file(path string) error {
 	}
 	p := c.processes[summary.Process]
 	if p == nil {
-		p = &process{node: node, begun: summary.BegunMono}
+		p = &process{node: node, begun: summary.BegunMono, life: c.lives(node, summary.BegunMono)}
 		c.processes[summary.Process] = p
 	}
 	p.begun = min(p.begun, summary.BegunMono)
 	for i := range records {
 		p.last = max(p.last, records[i].Mono)
-		c.record(node, &records[i])
+		c.record(p, &records[i])
 	}
 	return nil
 }
 
-// record takes one admission into account.
-func (c *counter) record(node string, r *audit.Record) {
+// lives is how often a node had lost its cells.
+func (c *counter) lives(node string, before int64) (n int) {
+	for _, f := range c.faults {
+		if f.Lost > 0 && f.Lost < before && slices.Contains(f.Nodes, node) {
+			n++
+		}
+	}
+	return n
+}
+
+// record takes one admission into account, or the end of a request in flight.
+func (c *counter) record(p *process, r *audit.Record) {
 	o, known := c.owners[key{r.KeyHi, r.KeyLo}]
 	if !known {
-		c.result.violation("%s admitted %d at %d for a key that no limit has: %016x%016x", node, r.Tokens, r.Mono, r.KeyHi, r.KeyLo)
+		c.result.violation("%s admitted %d at %d for a key that no limit has: %016x%016x", p.node, r.Tokens, r.Mono, r.KeyHi, r.KeyLo)
 		return
 	}
 	b := budget{owner: o, kind: kind{r.Unit, r.Length}, start: r.Start}
 	if r.Local {
-		b.node = node
+		b.node, b.life = p.node, p.life
 	}
-	c.clock.saw(node, r)
-	if home, known := c.homes[r.Incarnation]; known && home != node {
-		c.result.violation("incarnation %016x is of %s and of %s", r.Incarnation, home, node)
+	c.clock.saw(p.node, r)
+	if home, known := c.homes[r.Incarnation]; known && home != p.node {
+		c.result.violation("incarnation %016x is of %s and of %s", r.Incarnation, home, p.node)
 	}
-	c.homes[r.Incarnation] = node
-	if !c.meant(node, b) {
+	c.homes[r.Incarnation] = p.node
+	if !c.meant(p.node, b) {
 		return
 	}
-	c.inside(node, b, r)
-	if b.kind == c.kinds(o)[0] {
-		d := door{node, o}
+	c.inside(p.node, b, r)
+	if r.Tokens > 0 {
+		c.admitted(p, b, r)
+	} else if r.Unit == audit.InFlight {
+		c.flew(p, b, r)
+	}
+}
+
+// admitted adds up an admission. A request of several windows is one all the same.
+func (c *counter) admitted(p *process, b budget, r *audit.Record) {
+	if b.kind == c.kinds(b.owner)[0] {
+		d := door{p.node, b.owner}
 		for range r.Tokens {
 			c.made[d] = append(c.made[d], r.Mono)
 		}
+		c.group(b.limit).Admissions += int(r.Tokens)
 	}
-	if b.unit == audit.Sliding {
+	switch b.unit {
+	case audit.Sliding, audit.Bucket:
 		b.start = 0
 		for range r.Tokens {
-			c.slides[b] = append(c.slides[b], instant{r.Lo, r.Hi})
+			c.spent[b] = append(c.spent[b], instant{lo: r.Lo, hi: r.Hi, mono: r.Mono, max: r.Max, burst: int64(r.Burst)})
 		}
+		return
+	case audit.InFlight:
+		c.flew(p, b, r)
 		return
 	}
 	t := c.tallies[b]
@@ -162,12 +201,12 @@ func (c *counter) record(node string, r *audit.Record) {
 func (c *counter) meant(node string, b budget) bool {
 	if b.unit != audit.Sliding {
 		if start, _, err := b.at(b.start); err != nil || start != b.start {
-			c.result.violation("%s: %s: no %s begins at %d", node, c.name(b.owner), b.kind, b.start)
+			c.violation(b.limit, "%s: %s: no %s begins at %d", node, c.name(b.owner), b.kind, b.start)
 			return false
 		}
 	}
 	if !slices.Contains(c.kinds(b.owner), b.kind) || c.run.Limits[b.limit].Local != (b.node != "") {
-		c.result.violation("%s: %s has no limit by the %s", node, c.name(b.owner), b.kind)
+		c.violation(b.limit, "%s: %s has no limit by the %s", node, c.name(b.owner), b.kind)
 		return false
 	}
 	return true
@@ -181,17 +220,19 @@ func (c *counter) inside(node string, b budget, r *audit.Record) {
 	}
 	switch {
 	case r.Lo > r.Hi || r.Lo < start || r.Hi >= end:
-		c.result.violation("%s: %s: admitted between %d and %d of the cluster's time, under the %s from %d to %d (I2)",
+		c.violation(b.limit, "%s: %s: admitted between %d and %d of the cluster's time, under the %s from %d to %d (I2)",
 			node, c.name(b.owner), r.Lo, r.Hi, b.kind, start, end)
 	case !c.configured(b, r):
-		c.result.violation("%s: %s: decided by a limit of %d a %s, which nobody had asked for", node, c.name(b.owner), r.Max, b.kind)
+		c.violation(b.limit, "%s: %s: decided by a limit of %d a %s with a burst of %d, which nobody had asked for", node, c.name(b.owner), r.Max, b.kind, r.Burst)
+	case r.Tokens == 0 || r.Tokens < 0 && b.unit != audit.InFlight:
+		c.violation(b.limit, "%s: %s: %d of a %s were admitted", node, c.name(b.owner), r.Tokens, b.kind)
 	}
 }
 
 // configured says whether a record's limit is one that had been asked for.
 func (c *counter) configured(b budget, r *audit.Record) bool {
 	for _, t := range c.run.Limits[b.limit].Terms {
-		if t.Asked <= r.Mono && maxOf(&t, b.kind) == r.Max {
+		if w := windowOf(&t, b.kind); t.Asked <= r.Mono && w.Max == r.Max && w.Burst == int64(r.Burst) {
 			return true
 		}
 	}
@@ -215,13 +256,13 @@ func (c *counter) name(o owner) string {
 	return l.Name + " " + l.Keys[o.key]
 }
 
-func maxOf(t *book.Terms, k kind) int64 {
+func windowOf(t *book.Terms, k kind) book.Window {
 	for _, w := range t.Windows {
 		if kindOf(w) == k {
-			return w.Max
+			return w
 		}
 	}
-	return 0
+	return book.Window{}
 }
 
 // request takes a client's request into account.
@@ -243,25 +284,29 @@ func (c *counter) request(q *book.Request) {
 	default:
 		r.Others++
 	}
-	ks := c.kinds(o)
-	if counts := len(ks) == 1 && !c.run.Limits[o.limit].Local; counts && (q.Status == 200 && q.Counted || q.Status == 429) {
-		from, _, err := ks[0].at(c.clock.of(q.Sent))
-		to, _, err2 := ks[0].at(c.clock.of(q.Received))
-		if err == nil && err2 == nil && from == to {
-			c.demand[budget{owner: o, kind: ks[0], start: from}]++
-		}
+	if q.Status == 200 && q.Counted || q.Status == 429 {
+		c.wanted(o, q)
 	}
 }
 
 // judge says what all of it comes to.
 func (c *counter) judge() *Result {
 	r := c.result
-	r.Processes, r.Windows = len(c.processes), len(c.tallies)
+	r.Processes, r.Windows = len(c.processes), len(c.tallies)+len(c.spent)+len(c.flights)
 	over := make([]int, len(c.run.Limits))
-	for _, b := range c.budgets() {
+	for _, b := range inOrder(c.tallies) {
 		c.sum(b, c.tallies[b], over)
 	}
-	c.slide(over)
+	for _, b := range inOrder(c.spent) {
+		if b.unit == audit.Bucket {
+			c.drain(b, over)
+		} else {
+			c.slide(b, over)
+		}
+	}
+	for _, b := range inOrder(c.flights) {
+		c.fly(b, over)
+	}
 	c.overlaps()
 	c.match()
 	r.ClockGap = c.clock.gap()
@@ -272,16 +317,12 @@ func (c *counter) judge() *Result {
 	return r
 }
 
-// budgets gives those of which something was admitted, in an order.
-func (c *counter) budgets() []budget {
-	bs := make([]budget, 0, len(c.tallies))
-	for b := range c.tallies {
-		bs = append(bs, b)
-	}
-	slices.SortFunc(bs, func(a, b budget) int {
-		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.limit, b.limit), cmp.Compare(a.key, b.key), cmp.Compare(a.unit, b.unit), cmp.Compare(a.node, b.node))
+// inOrder gives the budgets of which something was admitted, in an order.
+func inOrder[V any](of map[budget]V) []budget {
+	return slices.SortedFunc(maps.Keys(of), func(a, b budget) int {
+		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.limit, b.limit), cmp.Compare(a.key, b.key), cmp.Compare(a.unit, b.unit),
+			cmp.Compare(a.node, b.node), cmp.Compare(a.life, b.life))
 	})
-	return bs
 }
 
 // sum judges a budget by what was admitted in all (I1).
@@ -313,7 +354,7 @@ func (c *counter) exceeded(b budget, w span, over []int, part float64, text stri
 	if b.node != "" {
 		name += " on " + b.node
 	}
-	c.result.violation("%s: %s", name, text)
+	c.violation(b.limit, "%s: %s", name, text)
 }
 
 // overlaps looks for two processes of a node at the same time.

@@ -33,7 +33,7 @@ func (c *counter) match() {
 }
 
 func (c *counter) escaped(d door, s span) {
-	c.result.violation("%s: %s: a client was admitted between %d and %d, which is not recorded", d.node, c.name(d.owner), s.from, s.to)
+	c.violation(d.limit, "%s: %s: a client was admitted between %d and %d, which is not recorded", d.node, c.name(d.owner), s.from, s.to)
 }
 
 // unmatched gives the spans that have no time of their own. Each time, in order,

@@ -24,14 +24,18 @@ func (r *Result) Write(w io.Writer) error {
 	if n := r.Violations - len(r.Told); n > 0 {
 		fmt.Fprintf(&b, "  and %d more\n", n)
 	}
-	b.WriteString("\nHow much was admitted in windows with demand for all of the limit:\n\n")
+	b.WriteString("\n")
+	if err := WriteGroups(&b, r.Groups); err != nil {
+		return err
+	}
+	b.WriteString("\nHow much was admitted, in windows with demand for all of the limit, or where there are no windows of what one ideal limiter would have:\n\n")
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "limit\tno fault near: windows\tused\tworst\tat\tall: windows\tused\tworst\tat\texceeded in\t")
 	for i := range r.Usages {
 		u := &r.Usages[i]
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t\n", u.Limit,
-			u.Quiet.Windows, percent(&u.Quiet, u.Quiet.Of()), percent(&u.Quiet, u.Quiet.Worst), u.Quiet.worstAt(),
-			u.All.Windows, percent(&u.All, u.All.Of()), percent(&u.All, u.All.Worst), u.All.worstAt(), u.Over)
+			u.Quiet.Windows, percent(&u.Quiet, u.Quiet.Of()), u.Quiet.worst(), u.Quiet.worstAt(),
+			u.All.Windows, percent(&u.All, u.All.Of()), u.All.worst(), u.All.worstAt(), u.Over)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -40,13 +44,30 @@ func (r *Result) Write(w io.Writer) error {
 	return err
 }
 
-// Used sums up a run's limits.
-func (r *Result) Used() (quiet, all Share) {
-	for i := range r.Usages {
-		quiet.merge(&r.Usages[i].Quiet)
-		all.merge(&r.Usages[i].All)
+// WriteGroups is the table of the sorts of limits.
+func WriteGroups(w io.Writer, gs []Group) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "limits\tadmissions\tviolations\tused, no fault near\tused, all\t")
+	for i := range gs {
+		g := &gs[i]
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t\n", g.Name, g.Admissions, g.Violations, g.Quiet.Percent(), g.All.Percent())
 	}
-	return quiet, all
+	return t.Flush()
+}
+
+// Merge adds up the sorts of limits of several runs.
+func Merge(sum, gs []Group) []Group {
+	for i := range gs {
+		if i == len(sum) {
+			sum = append(sum, Group{Name: gs[i].Name})
+		}
+		s, g := &sum[i], &gs[i]
+		s.Admissions += g.Admissions
+		s.Violations += g.Violations
+		s.Quiet.merge(&g.Quiet)
+		s.All.merge(&g.All)
+	}
+	return sum
 }
 
 // merge adds up tokens, so that large limits count for more.
@@ -54,9 +75,10 @@ func (s *Share) merge(o *Share) {
 	if o.Windows == 0 {
 		return
 	}
-	if s.Windows == 0 || o.Worst < s.Worst {
+	if o.Whole > 0 && (s.Whole == 0 || o.Worst < s.Worst) {
 		s.Worst, s.WorstAt = o.Worst, o.WorstAt
 	}
+	s.Whole += o.Whole
 	s.Windows += o.Windows
 	s.Admitted += o.Admitted
 	s.Possible += o.Possible
@@ -67,10 +89,17 @@ func (s *Share) Percent() string { return percent(s, s.Of()) }
 
 // worstAt is where the worst window was, if it was not like all others.
 func (s *Share) worstAt() string {
-	if s.Windows == 0 || s.Worst >= 1 {
+	if s.Whole == 0 || s.Worst >= 1 {
 		return "-"
 	}
 	return fmt.Sprintf("%.1fs", float64(s.WorstAt)/float64(second))
+}
+
+func (s *Share) worst() string {
+	if s.Whole == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f %%", 100*s.Worst)
 }
 
 func percent(s *Share, part float64) string {

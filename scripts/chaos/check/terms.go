@@ -1,6 +1,10 @@
 package check
 
-import "math"
+import (
+	"math"
+
+	"github.com/sluicegate/sluice/scripts/chaos/check/book"
+)
 
 const (
 	// grace is how long after a change was confirmed nodes may still decide by
@@ -24,20 +28,25 @@ func (c *counter) span(b budget) span {
 	return span{c.clock.mono(b.start), c.clock.mono(end)}
 }
 
+// inForce is the time of the machine's clock in which a limit's nth terms were.
+func inForce(terms []book.Terms, n int) span {
+	until := int64(math.MaxInt64) // what was not confirmed may come at any time
+	for j := len(terms) - 1; j > n && terms[n].Confirmed > 0; j-- {
+		if terms[j].Confirmed > 0 {
+			until = terms[j].Confirmed + grace
+		}
+	}
+	return span{terms[n].Asked, until}
+}
+
 // allowed is the largest of a budget's limits that were in force in a time of the
 // machine's clock, and the smallest.
 func (c *counter) allowed(b budget, w span) (most, least int64) {
 	terms := c.run.Limits[b.limit].Terms
 	least = math.MaxInt64
 	for i := range terms {
-		until := int64(math.MaxInt64) // what was not confirmed may come at any time
-		for j := len(terms) - 1; j > i && terms[i].Confirmed > 0; j-- {
-			if terms[j].Confirmed > 0 {
-				until = terms[j].Confirmed + grace
-			}
-		}
-		if terms[i].Asked <= w.to && until >= w.from {
-			n := maxOf(&terms[i], b.kind)
+		if f := inForce(terms, i); f.from <= w.to && f.to >= w.from {
+			n := windowOf(&terms[i], b.kind).Max
 			most, least = max(most, n), min(least, n)
 		}
 	}
@@ -54,9 +63,8 @@ func (c *counter) isolated(w span) bool {
 	return false
 }
 
-// quiet says that nothing was done in a budget's window and shortly before.
-func (c *counter) quiet(b budget) bool {
-	w := c.span(b)
+// calm says that nothing was done to the cluster in a time and shortly before.
+func (c *counter) calm(w span) bool {
 	w.from = max(w.from, c.run.Begun)
 	for _, f := range c.faults {
 		if f.From <= w.to && f.To+aftermath >= w.from {

@@ -39,14 +39,17 @@ type Run struct {
 // Limit is one plugin.
 type Limit struct {
 	Name string
-	// ID is the plugin's. The limiter counts under it and a key's text.
-	ID   string
-	Keys []string
+	// ID is what the limiter counts under, with a key's text; Plugin is the
+	// plugin's id.
+	ID, Plugin string
+	Keys       []string
 	// Tolerant limits may be exceeded where a node was cut off for long, which
 	// the product says of them.
 	Tolerant bool
 	// Local limits are counted on each node by itself.
 	Local bool
+	// Hold is how long its requests take, in microseconds, on the average.
+	Hold int64
 	// Terms are the budgets it had, in the order in which they were asked for.
 	Terms []Terms
 }
@@ -61,20 +64,35 @@ type Terms struct {
 
 // Window is the budget of one kind of window.
 type Window struct {
-	// Unit is second, minute, hour, day, month or year; or fixed or sliding, of
-	// so many seconds.
+	// Unit is second, minute, hour, day, month or year; fixed or sliding, of so
+	// many seconds; in-flight; or bucket, of which so many seconds bring Max back.
 	Unit   string
 	Length uint32
 	Max    int64
+	// Burst is what a bucket has when it is full.
+	Burst int64
 }
 
 // String is for people: "5 a minute", "9 in a sliding window of 30 s".
 func (w Window) String() string {
-	if w.Length > 0 {
+	switch {
+	case w.Burst > 0:
+		return fmt.Sprintf("%d in %d s and a burst of %d", w.Max, w.Length, w.Burst)
+	case w.Unit == InFlight:
+		return fmt.Sprintf("%d in flight", w.Max)
+	case w.Length > 0:
 		return fmt.Sprintf("%d in a %s window of %d s", w.Max, w.Unit, w.Length)
 	}
 	return fmt.Sprintf("%d a %s", w.Max, w.Unit)
 }
+
+// Units that are not the calendar's.
+const (
+	Fixed    = "fixed"
+	Sliding  = "sliding"
+	Bucket   = "bucket"
+	InFlight = "in-flight"
+)
 
 // Fault is something that was done to the cluster.
 type Fault struct {
@@ -85,6 +103,9 @@ type Fault struct {
 	// Isolates says that nodes of it could not speak with the others or were
 	// not there.
 	Isolates bool
+	// Lost is when the nodes' cells were lost, so that what they counted by
+	// themselves began anew; 0 if they were not.
+	Lost int64
 }
 
 // Request is one request of a client, with its answer.
@@ -94,7 +115,7 @@ type Request struct {
 	Limit, Key     int // places in Run.Limits and Limit.Keys
 	// Status is 0 if there was no answer.
 	Status int
-	// Counted says that the answer had rate limit fields. One that has none was
+	// Counted says that the answer had the fields of a limit. One that has none was
 	// let through without a decision, or never came to the plugin.
 	Counted bool
 }

@@ -57,7 +57,14 @@ func TestRunAndFaults(t *testing.T) {
 	if fs, err := ReadFaults(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v, %v", fs, err)
 	}
-	if text := want.Limits[0].Terms[0].Windows[0].String() + ", " + (Window{"sliding", 30, 9}).String(); text != "5 a minute, 9 in a sliding window of 30 s" {
-		t.Error(text)
+	for text, w := range map[string]Window{
+		"5 a minute":                    want.Limits[0].Terms[0].Windows[0],
+		"9 in a sliding window of 30 s": {Unit: Sliding, Length: 30, Max: 9},
+		"5 in 10 s and a burst of 3":    {Unit: Bucket, Length: 10, Max: 5, Burst: 3},
+		"4 in flight":                   {Unit: InFlight, Max: 4},
+	} {
+		if w.String() != text {
+			t.Errorf("%q, not %q", w, text)
+		}
 	}
 }

@@ -1,0 +1,335 @@
+package fsm
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+
+	"github.com/hashicorp/go-memdb"
+)
+
+// ErrHistoryGone is given for a state of so long ago that the changes since are
+// not all remembered, or that has not been yet.
+var ErrHistoryGone = errors.New("no such state in the history")
+
+// ErrHistoryBroken is given by Verify for a history that is not what was written.
+var ErrHistoryBroken = errors.New("the history was altered")
+
+// Origin says where a write came from. It decides nothing.
+type Origin struct {
+	Who    string `json:"who,omitempty"`    // the name of who was let in, "" for anybody
+	Addr   string `json:"addr,omitempty"`   // of the client
+	Node   string `json:"node,omitempty"`   // id of the node that was asked
+	Action string `json:"action,omitempty"` // such as "PATCH /services/demo"
+}
+
+// Keep says how much of the history is kept: so many changes and bytes of
+// entities, whichever is less, and always the newest change. Zero is the default.
+type Keep struct {
+	Changes int   `json:"changes,omitempty"`
+	Bytes   int64 `json:"bytes,omitempty"`
+}
+
+// What is kept if a write does not say it.
+const (
+	defaultChanges = 1000
+	defaultBytes   = 16 << 20
+	// changeBytes is what a changed entity costs besides its JSON.
+	changeBytes = 512
+)
+
+// Hash is a link of the chain of changes.
+type Hash [sha256.Size]byte
+
+// Change is one write of the history and what it did. Immutable.
+type Change struct {
+	Index uint64 // of the log entry
+	Time  int64  // the writer's, unix seconds
+	Origin
+	Entities []ChangedEntity
+	// Hash is of the change and of the hash of the one before: whoever knows it
+	// knows that nothing of the history up to here was altered.
+	Hash Hash
+}
+
+// ChangedEntity is an entity before and after a change, nil where it was not
+// there.
+type ChangedEntity struct{ Before, After *Entity }
+
+// Entity is the newer of both, which tells the kind and the id.
+func (c *ChangedEntity) Entity() *Entity {
+	if c.After != nil {
+		return c.After
+	}
+	return c.Before
+}
+
+// history is the newest changes, the oldest first. A view has its own, which
+// never changes; they share what is below.
+type history struct {
+	base    Hash   // of the change before the first
+	since   uint64 // its index; 0: nothing was forgotten
+	changes []*Change
+	bytes   int64
+}
+
+// with returns the history with one more change, and less of the oldest ones if
+// they are more than is kept.
+func (h history) with(c *Change, keep Keep) history {
+	if keep.Changes <= 0 {
+		keep.Changes = defaultChanges
+	}
+	if keep.Bytes <= 0 {
+		keep.Bytes = defaultBytes
+	}
+	h.changes = append(h.changes, c) // views share the array: each knows how much of it is its own
+	h.bytes += c.size()
+	first := 0
+	for first < len(h.changes)-1 && (len(h.changes)-first > keep.Changes || h.bytes > keep.Bytes) {
+		h.base, h.since = h.changes[first].Hash, h.changes[first].Index
+		h.bytes -= h.changes[first].size()
+		first++
+	}
+	if h.changes = h.changes[first:]; first > 0 && 2*len(h.changes) < cap(h.changes) {
+		h.changes = slices.Clone(h.changes) // what is forgotten is let go
+	}
+	return h
+}
+
+// last is the hash of the newest change.
+func (h *history) last() Hash {
+	if n := len(h.changes); n > 0 {
+		return h.changes[n-1].Hash
+	}
+	return h.base
+}
+
+func (c *Change) size() (n int64) {
+	for _, e := range c.Entities {
+		n += changeBytes
+		for _, is := range []*Entity{e.Before, e.After} {
+			if is != nil {
+				n += int64(len(is.Raw))
+			}
+		}
+	}
+	return n
+}
+
+// changeHead is what a change's encoding begins with.
+type changeHead struct {
+	Index uint64 `json:"index"`
+	Time  int64  `json:"time"`
+	Origin
+	Count int `json:"count"` // of entities
+}
+
+// encode gives the change as snapshots have it, and as it is hashed: the head, then
+// each entity before and after, all of them with their length, 0 for none.
+func (c *Change) encode() ([]byte, error) {
+	head, err := encode(changeHead{c.Index, c.Time, c.Origin, len(c.Entities)})
+	if err != nil {
+		return nil, fmt.Errorf("encode change %d: %w", c.Index, err)
+	}
+	b := make([]byte, 0, int64(len(head))+c.size())
+	b = append(binary.AppendUvarint(b, uint64(len(head))), head...)
+	var one []byte
+	for _, e := range c.Entities {
+		for _, is := range []*Entity{e.Before, e.After} {
+			one = one[:0]
+			if is != nil {
+				if one, err = is.appendJSON(one); err != nil {
+					return nil, fmt.Errorf("encode change %d: %w", c.Index, err)
+				}
+			}
+			b = append(binary.AppendUvarint(b, uint64(len(one))), one...)
+		}
+	}
+	return b, nil
+}
+
+// decodeChange reads what encode gave; entity reads an entity.
+func decodeChange(b []byte, entity func([]byte) (*Entity, error)) (*Change, error) {
+	next := func() ([]byte, error) {
+		n, size := binary.Uvarint(b)
+		if size <= 0 || n > uint64(len(b)-size) {
+			return nil, errors.New("a change ends early")
+		}
+		one := b[size : size+int(n)]
+		b = b[size+int(n):]
+		return one, nil
+	}
+	text, err := next()
+	if err != nil {
+		return nil, err
+	}
+	var head changeHead
+	if err := json.Unmarshal(text, &head); err != nil {
+		return nil, err
+	}
+	c := &Change{Index: head.Index, Time: head.Time, Origin: head.Origin}
+	for range head.Count {
+		var e ChangedEntity
+		for _, to := range []**Entity{&e.Before, &e.After} {
+			text, err := next()
+			if err != nil {
+				return nil, err
+			}
+			if len(text) == 0 {
+				continue
+			}
+			if *to, err = entity(text); err != nil {
+				return nil, err
+			}
+		}
+		if e.Entity() == nil {
+			return nil, errors.New("a change of nothing")
+		}
+		c.Entities = append(c.Entities, e)
+	}
+	return c, nil
+}
+
+// link is the hash of a change that follows one of a hash.
+func (c *Change) link(before Hash) (Hash, error) {
+	text, err := c.encode()
+	if err != nil {
+		return Hash{}, err
+	}
+	sum := sha256.New()
+	sum.Write(before[:])
+	sum.Write(text)
+	return Hash(sum.Sum(nil)), nil
+}
+
+// changeOf makes a change of what a transaction has done.
+func changeOf(index uint64, w *Write, done memdb.Changes) *Change {
+	c := &Change{Index: index, Time: w.Now, Origin: w.Origin}
+	for _, d := range done {
+		before, _ := d.Before.(*Entity)
+		after, _ := d.After.(*Entity)
+		if before != nil || after != nil {
+			c.Entities = append(c.Entities, ChangedEntity{before, after})
+		}
+	}
+	return c
+}
+
+// record adds a write to the history, if it changed anything.
+func (v *View) record(index uint64, w *Write, done memdb.Changes) error {
+	c := changeOf(index, w, done)
+	if len(c.Entities) == 0 {
+		return nil
+	}
+	hash, err := c.link(v.history.last())
+	if err != nil {
+		return err
+	}
+	c.Hash = hash
+	v.history = v.history.with(c, w.Keep)
+	return nil
+}
+
+// History gives the changes that are remembered, the oldest first. The slice must
+// not be changed.
+func (v *View) History() []*Change { return v.history.changes }
+
+// HistoryBase is the index and the hash of the change before the first of History,
+// 0 if that is the first of all.
+func (v *View) HistoryBase() (uint64, Hash) { return v.history.since, v.history.base }
+
+// VerifyHistory computes every link of the chain anew, and gives the number of
+// changes and the hash of the newest. The error wraps ErrHistoryBroken.
+func (v *View) VerifyHistory() (int, Hash, error) {
+	at := v.history.base
+	for i, c := range v.history.changes {
+		next, err := c.link(at)
+		if err != nil {
+			return i, at, err
+		}
+		if next != c.Hash {
+			return i, at, fmt.Errorf("%w: change %d", ErrHistoryBroken, c.Index)
+		}
+		at = next
+	}
+	return len(v.history.changes), at, nil
+}
+
+// AsOf gives the configuration as it was after the log entry of an index. The error
+// wraps ErrHistoryGone.
+func (v *View) AsOf(index uint64) (*View, error) {
+	all := v.history.changes
+	if index > v.index {
+		return nil, fmt.Errorf("%w: index %d; the newest is %d", ErrHistoryGone, index, v.index)
+	}
+	first := sort.Search(len(all), func(i int) bool { return all[i].Index > index })
+	if index < v.history.since {
+		return nil, fmt.Errorf("%w: index %d; the history begins after index %d", ErrHistoryGone, index, v.history.since)
+	}
+	if first == len(all) {
+		return v, nil
+	}
+	db := v.db.Snapshot()
+	txn := db.Txn(true)
+	defer txn.Abort() // does nothing after Commit
+	for _, c := range slices.Backward(all[first:]) {
+		if err := c.undo(txn); err != nil {
+			return nil, err
+		}
+	}
+	txn.Commit()
+	then := &View{db: db, index: index, configIndex: v.history.before(first), clusterID: v.clusterID, defs: v.defs, versions: map[string]uint64{}}
+	then.history = v.history
+	then.history.changes = all[:first:first]
+	return then, nil
+}
+
+// AsOfTime gives the configuration as it was at a time, in unix seconds. The error
+// wraps ErrHistoryGone.
+func (v *View) AsOfTime(unix int64) (*View, error) {
+	all := v.history.changes
+	// Writers' clocks differ: the last change that says it was made by then counts.
+	last := len(all) - 1
+	for last >= 0 && all[last].Time > unix {
+		last--
+	}
+	if last >= 0 {
+		return v.AsOf(all[last].Index)
+	}
+	if v.history.since > 0 {
+		return nil, fmt.Errorf("%w: the history begins after index %d", ErrHistoryGone, v.history.since)
+	}
+	return v.AsOf(0)
+}
+
+// before is the index of the change before the nth.
+func (h *history) before(n int) uint64 {
+	if n == 0 {
+		return h.since
+	}
+	return h.changes[n-1].Index
+}
+
+// undo takes a change back. All that is there now goes first: a name may have been
+// given to another.
+func (c *Change) undo(txn *memdb.Txn) error {
+	for _, e := range c.Entities {
+		if e.After != nil {
+			if err := txn.Delete(e.After.Kind, e.After); err != nil {
+				return fmt.Errorf("undo change %d: %w", c.Index, err)
+			}
+		}
+	}
+	for _, e := range c.Entities {
+		if e.Before != nil {
+			if err := txn.Insert(e.Before.Kind, e.Before); err != nil {
+				return fmt.Errorf("undo change %d: %w", c.Index, err)
+			}
+		}
+	}
+	return nil
+}
