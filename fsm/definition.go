@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"slices"
+
 	"github.com/sluicegate/sluice/fsm/schema"
 	"github.com/sluicegate/sluice/fsm/schema/entities"
 )
@@ -57,6 +59,11 @@ type Definition struct {
 // Definitions gives every kind, a referenced one before those that reference
 // it. The table is made once by the caller and shared; it must not be changed.
 func Definitions() []*Definition {
+	return slices.Concat(coreDefinitions(), credentialDefinitions(), upstreamDefinitions(), keyDefinitions())
+}
+
+// coreDefinitions are what a request's way is made of.
+func coreDefinitions() []*Definition {
 	return []*Definition{
 		{
 			Kind: "certificates", Path: "certificates", Schema: entities.Certificates(),
@@ -103,6 +110,12 @@ func Definitions() []*Definition {
 			Unique:  [][]string{{"instance_name"}, {"consumer", "name", "route", "service"}},
 			newView: func() any { return new(Plugin) },
 		},
+	}
+}
+
+// credentialDefinitions are what consumers have.
+func credentialDefinitions() []*Definition {
+	return []*Definition{
 		{
 			Kind: "jwt_secrets", Path: "jwts", Key: "key", Schema: entities.JWTSecrets(),
 			Foreign: []Foreign{{Field: "consumer", Kind: "consumers", OnDelete: Cascade, Nested: "jwt"}},
@@ -148,6 +161,11 @@ func Definitions() []*Definition {
 			Unique:  [][]string{{"access_token"}, {"refresh_token"}},
 			newView: func() any { return new(OAuth2Token) },
 		},
+	}
+}
+
+func upstreamDefinitions() []*Definition {
+	return []*Definition{
 		{
 			Kind: "upstreams", Path: "upstreams", Key: "name", Schema: entities.Upstreams(),
 			Foreign: []Foreign{{Field: "client_certificate", Kind: "certificates", OnDelete: Restrict, Nested: "upstreams"}},
@@ -160,6 +178,12 @@ func Definitions() []*Definition {
 			Unique:  [][]string{{"upstream", "target"}},
 			newView: func() any { return new(Target) },
 		},
+	}
+}
+
+// keyDefinitions are keys, and where secrets are.
+func keyDefinitions() []*Definition {
+	return []*Definition{
 		{
 			Kind: "key_sets", Path: "key-sets", Key: "name", Schema: entities.KeySets(),
 			Unique:  [][]string{{"name"}},
