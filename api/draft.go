@@ -132,6 +132,9 @@ func (a *API) nameOf(e *fsm.Entity) string {
 		return ""
 	}
 	name, _ := fields[c.Key].(string)
+	if name == "" && e.Kind == "plugins" {
+		name, _ = fields["name"].(string)
+	}
 	return name
 }
 
