@@ -198,10 +198,10 @@ func (s *scenario) trouble() {
 	w.after(w.rnd.Int64N(4*second), s.trouble)
 }
 
-// topUp adds to a budget of now.
+// topUp adds to a budget of now, whose limit is what some node has it for.
 func (s *scenario) topUp() {
 	w := s.w
-	l := s.limits[w.rnd.IntN(len(s.limits))]
+	l := w.nodes[w.rnd.IntN(len(w.nodes))].limits[w.rnd.IntN(len(s.limits))]
 	i := w.rnd.IntN(len(l.Rates))
 	p := l.Rates[i].Period
 	key := s.keys[w.rnd.IntN(len(s.keys))]
