@@ -244,6 +244,9 @@ func (x *h1) beginRelay() {
 	switch {
 	case empty:
 		d.ended, d.marked = true, true
+		if !x.emptyAnswer() { // a plugin has made HEAD of another method
+			length = 0
+		}
 	case x.filtersBody:
 		length = -1
 	}

@@ -243,6 +243,7 @@ func (x *h1) connect(kept bool) error {
 			return err
 		}
 	}
+	x.Upstream.Addr, x.Upstream.Kept = x.link.Addr, x.link.Kept
 	x.up.begin(q)
 	return nil
 }

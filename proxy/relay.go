@@ -89,7 +89,10 @@ func (x *exchange) relay(resp *upstream.Response) {
 	empty := x.emptyAnswer()
 	// HTTP/1.1 has trailers in chunked messages only.
 	trailed := x.Request.ProtoMajor == 1 && x.responseFields.Has("Trailer")
-	if (x.filtersBody || trailed) && !empty {
+	switch {
+	case x.outgoing.Method == http.MethodHead && !empty: // a plugin has made it of another method
+		resp.ContentLength = 0
+	case (x.filtersBody || trailed) && !empty:
 		resp.ContentLength = -1
 	}
 	x.sendHead(resp.ContentLength)

@@ -55,7 +55,7 @@ func (p *Proxy) begin(x *exchange) {
 	if x.Request.ProtoMajor > 1 {
 		x.Request.ID = strings.Clone(x.Request.ID) // HTTP/2 remembers what it has sent
 	}
-	x.Request.Header, x.Response.Header = &x.requestFields, &x.responseFields
+	x.Request.Header, x.Request.Received, x.Response.Header = &x.requestFields, &x.received, &x.responseFields
 	x.Response.Source = plugin.FromKong
 	x.requestSize = int64(len(x.Request.Method)+len(x.Request.RawPath)+len(x.Request.Query)+len("  HTTP/1.1\r\n\r\n")) + x.received.Size()
 	// HTTP/1.0 knows neither 100 nor upgrades (RFC 9110, sections 10.1.1 and 7.8).
@@ -95,7 +95,7 @@ func (x *exchange) findRoute() plugin.Verdict {
 		x.selectAll(x.snapshot.unmatched)
 		return x.Error(http.StatusNotFound, "no Route matched with those values")
 	}
-	x.match = match
+	x.match, x.Captures = match, &x.match
 	x.route = x.snapshot.routes.compiled[match.Route.Value.(int)]
 	x.Route, x.Service = x.route.entity, x.route.service
 	if v := x.checkProtocol(); v == plugin.Stop {

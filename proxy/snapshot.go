@@ -79,11 +79,15 @@ type directory struct {
 const directoryShards = 16
 
 type directoryShard struct {
-	mu    sync.RWMutex
-	found map[directoryKey]*fsm.Entity
+	mu     sync.RWMutex
+	found  map[directoryKey]*fsm.Entity
+	groups map[string]*plugin.Groups // by the consumer's id
 }
 
-type directoryKey struct{ kind, key string }
+type directoryKey struct {
+	kind, key string
+	byID      bool
+}
 
 var _ plugin.Directory = (*directory)(nil)
 
@@ -96,7 +100,7 @@ func newDirectory(view *fsm.View, now func() time.Time) *directory {
 
 // Credential finds a live credential by its unique key.
 func (d *directory) Credential(kind, key string) (*fsm.Entity, bool) {
-	e := d.find(directoryKey{kind, key}, d.view.Lookup)
+	e := d.find(directoryKey{kind: kind, key: key}, d.view.Lookup)
 	if e == nil || e.ExpiresAt != 0 && e.Expired(d.now().Unix()) {
 		return nil, false
 	}
@@ -105,7 +109,7 @@ func (d *directory) Credential(kind, key string) (*fsm.Entity, bool) {
 
 // Consumer finds a consumer by id or by username.
 func (d *directory) Consumer(idOrName string) (*fsm.Consumer, bool) {
-	e := d.find(directoryKey{"consumers", idOrName}, func(kind, key string) *fsm.Entity {
+	e := d.find(directoryKey{kind: "consumers", key: idOrName}, func(kind, key string) *fsm.Entity {
 		if schema.IsUUID(key) { // ids are stored in lower case
 			if e := d.view.Get(kind, strings.ToLower(key)); e != nil {
 				return e
@@ -118,6 +122,41 @@ func (d *directory) Consumer(idOrName string) (*fsm.Consumer, bool) {
 	}
 	c, ok := e.Value.(*fsm.Consumer)
 	return c, ok
+}
+
+// Entity finds an entity by its id.
+func (d *directory) Entity(kind, id string) (*fsm.Entity, bool) {
+	e := d.find(directoryKey{kind: kind, key: id, byID: true}, d.view.Get)
+	return e, e != nil
+}
+
+// Groups gives a consumer's groups. Those of a consumer without any are
+// remembered too, since there are not more consumers than configured.
+func (d *directory) Groups(consumerID string) *plugin.Groups {
+	s := &d.shards[shardOf(consumerID)]
+	s.mu.RLock()
+	groups, ok := s.groups[consumerID]
+	s.mu.RUnlock()
+	if ok {
+		return groups
+	}
+	var names []string
+	for e := range d.view.Referencing("acls", "consumer", consumerID) {
+		if acl, ok := e.Value.(*fsm.ACL); ok {
+			names = append(names, acl.Group)
+		}
+	}
+	groups = plugin.NewGroups(names...)
+	if d.view.Get("consumers", consumerID) == nil {
+		return groups
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.groups == nil {
+		s.groups = map[string]*plugin.Groups{}
+	}
+	s.groups[strings.Clone(consumerID)] = groups
+	return groups
 }
 
 func (d *directory) find(k directoryKey, lookUp func(kind, key string) *fsm.Entity) *fsm.Entity {

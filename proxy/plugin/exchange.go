@@ -36,9 +36,15 @@ type Exchange struct {
 	// X-Credential-Identifier carries.
 	Consumer   *fsm.Consumer
 	Credential Credential
+	// Groups are those that an auth plugin found the client in without knowing
+	// it as a consumer (Kong's authenticated groups); nil if it found none.
+	Groups *Groups
 	// Directory finds consumers and credentials in the configuration that this
 	// request is served with, which never changes during the request.
 	Directory Directory
+	// Captures are the groups of the route's regular expression that matched; nil
+	// when no route did.
+	Captures Captures
 
 	Times Times
 	// Shard is a small number by which counters may be spread over cache lines: the
@@ -67,6 +73,8 @@ type Request struct {
 	// Header is what goes upstream: edits by plugins are sent, not seen by the
 	// client.
 	Header Header
+	// Received is what the client sent, for logs. It must not be changed.
+	Received Header
 	// Body streams from the client; nil when there is none. ContentLength is -1
 	// when the length is not known.
 	Body          io.Reader
@@ -88,6 +96,11 @@ type Upstream struct {
 	Path, Query string
 	HasQuery    bool
 	Method      string
+	// Addr is the address that the request was sent to last, zero if it was not
+	// sent or the address is not known; Kept says that the connection had carried
+	// requests before. Both are final in the log phase.
+	Addr netip.AddrPort
+	Kept bool
 }
 
 // Source says who made the answer.
@@ -140,6 +153,18 @@ type Directory interface {
 	Credential(kind, key string) (*fsm.Entity, bool)
 	// Consumer finds a consumer by id or by username.
 	Consumer(idOrName string) (*fsm.Consumer, bool)
+	// Groups gives the groups that a consumer belongs to (Kong's acls), by the
+	// consumer's id.
+	Groups(consumerID string) *Groups
+	// Entity finds an entity of any kind by its id.
+	Entity(kind, id string) (*fsm.Entity, bool)
+}
+
+// Captures gives the groups of a regular expression that matched.
+type Captures interface {
+	// Captures gives them by number and by name; nil if there are none. Each call
+	// may compute them anew.
+	Captures() map[string]string
 }
 
 // Context is done when the client has gone or the node stops.
@@ -175,6 +200,24 @@ func (ex *Exchange) Value(key any) any {
 		}
 	}
 	return nil
+}
+
+// sharedName is the key of a value that Share keeps.
+type sharedName string
+
+// Share keeps a text for other plugins of the same exchange and for templates
+// (Kong's kong.ctx.shared). It is valid until the exchange ends.
+func (ex *Exchange) Share(name, text string) { ex.Put(sharedName(name), text) }
+
+// SharedText gives what Share kept under a name.
+func (ex *Exchange) SharedText(name string) (text string, ok bool) {
+	for i := range ex.values {
+		if key, is := ex.values[i].key.(sharedName); is && string(key) == name {
+			text, ok = ex.values[i].val.(string)
+			return text, ok
+		}
+	}
+	return "", false
 }
 
 // Reset makes the exchange ready for the next request, keeping its buffers.

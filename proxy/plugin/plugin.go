@@ -103,6 +103,8 @@ type Env struct {
 
 	mu     sync.Mutex
 	shared map[string]any
+
+	background background
 }
 
 // Shared gives the value kept under a name for the life of the node, made by

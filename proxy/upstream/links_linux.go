@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -85,6 +86,8 @@ type Link struct {
 	conn *evloop.Conn
 	pool *LinkPool
 	loop *evloop.Loop
+	// Addr is the service's end of it.
+	Addr netip.AddrPort
 	// Kept says that it has carried a request before.
 	Kept     bool
 	requests int
@@ -228,6 +231,9 @@ func (p *LinkPool) Dial(ctx context.Context, req *Request, t *evloop.Task) (*Lin
 		return nil, dialError(err, req)
 	}
 	l := &Link{pool: p, loop: t.Loop()}
+	if addr, ok := tcp.RemoteAddr().(*net.TCPAddr); ok {
+		l.Addr = netip.AddrPortFrom(addr.AddrPort().Addr().Unmap(), addr.AddrPort().Port())
+	}
 	l.task.Init(t.Loop(), l)
 	if req.TLS {
 		err = l.bindTLS(ctx, tcp, t)

@@ -31,11 +31,12 @@ const RequestID = "0123456789abcdef0123456789abcdef"
 func Exchange(method, target string, fields ...string) *plugin.Exchange {
 	path, query, hasQuery := strings.Cut(target, "?")
 	client := netip.MustParseAddrPort("192.0.2.7:4711")
+	received := NewHeader(fields...)
 	return &plugin.Exchange{
 		Request: plugin.Request{
 			ID: RequestID, Method: method, Scheme: "http", Host: "gateway.test",
 			RawPath: path, Path: path, Query: query, HasQuery: hasQuery,
-			ProtoMajor: 1, ProtoMinor: 1, Header: NewHeader(fields...),
+			ProtoMajor: 1, ProtoMinor: 1, Header: NewHeader(fields...), Received: received,
 		},
 		Upstream: plugin.Upstream{
 			Scheme: "http", Host: "upstream.test", Port: 80, HostHeader: "upstream.test",
@@ -73,13 +74,18 @@ func ReadBody(t testing.TB, ex *plugin.Exchange) string {
 type Directory struct {
 	credentials map[credentialKey]*fsm.Entity
 	consumers   map[string]*fsm.Consumer
+	groups      map[string]*plugin.Groups
+	entities    map[credentialKey]*fsm.Entity
 }
 
 type credentialKey struct{ kind, key string }
 
 // NewDirectory gives an empty directory.
 func NewDirectory() *Directory {
-	return &Directory{credentials: map[credentialKey]*fsm.Entity{}, consumers: map[string]*fsm.Consumer{}}
+	return &Directory{
+		credentials: map[credentialKey]*fsm.Entity{}, consumers: map[string]*fsm.Consumer{},
+		groups: map[string]*plugin.Groups{}, entities: map[credentialKey]*fsm.Entity{},
+	}
 }
 
 // AddConsumer makes a consumer known by its id and username.
@@ -100,6 +106,30 @@ func (d *Directory) AddKey(k *fsm.KeyAuth) {
 // AddJWT makes a jwt credential known.
 func (d *Directory) AddJWT(s *fsm.JWTSecret) {
 	d.credentials[credentialKey{"jwt_secrets", s.Key}] = &fsm.Entity{Kind: "jwt_secrets", ID: s.ID, Value: s}
+}
+
+// AddBasic makes a basic-auth credential known.
+func (d *Directory) AddBasic(b *fsm.BasicAuth) {
+	d.credentials[credentialKey{"basicauth_credentials", b.Username}] = &fsm.Entity{
+		Kind: "basicauth_credentials", ID: b.ID, Value: b,
+	}
+}
+
+// AddGroups makes a consumer a member of groups, and of no others.
+func (d *Directory) AddGroups(consumerID string, names ...string) {
+	d.groups[consumerID] = plugin.NewGroups(names...)
+}
+
+// AddEntity makes an entity known by its id.
+func (d *Directory) AddEntity(e *fsm.Entity) { d.entities[credentialKey{e.Kind, e.ID}] = e }
+
+// Groups implements plugin.Directory.
+func (d *Directory) Groups(consumerID string) *plugin.Groups { return d.groups[consumerID] }
+
+// Entity implements plugin.Directory.
+func (d *Directory) Entity(kind, id string) (*fsm.Entity, bool) {
+	e, ok := d.entities[credentialKey{kind, id}]
+	return e, ok
 }
 
 // Credential implements plugin.Directory.

@@ -42,6 +42,9 @@ const (
 	priority = 1450
 )
 
+// sharedToken is where templates find the token (kong.ctx.shared).
+const sharedToken = "authenticated_jwt_token"
+
 func init() {
 	plugin.Register(&plugin.Definition{
 		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New,
@@ -148,6 +151,7 @@ func (p *Plugin) authenticate(ex *plugin.Exchange) *refusal {
 		return &refusal{body: message("Could not find consumer for '" + p.KeyClaimName + "=" + key + "'")}
 	}
 	ex.Authenticate(consumer, plugin.Credential{ID: credential.ID, Identifier: credential.Key})
+	ex.Share(sharedToken, raw)
 	return nil
 }
 
