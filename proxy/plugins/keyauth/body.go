@@ -7,10 +7,10 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
-	"strconv"
 	"strings"
 
 	"github.com/sluicegate/sluice/proxy/plugin"
+	"github.com/sluicegate/sluice/proxy/plugins/internal/reqbody"
 )
 
 // maxBody bounds the bodies that are looked into, in bytes. Kong's bound is
@@ -53,12 +53,8 @@ func (b *body) cut(ex *plugin.Exchange, name string) {
 	if !had {
 		return
 	}
-	r := &ex.Request
 	b.data = rest
-	r.Body, r.ContentLength = bytes.NewReader(rest), int64(len(rest))
-	if r.Header.Has("Content-Length") {
-		r.Header.Set("Content-Length", strconv.Itoa(len(rest)))
-	}
+	reqbody.Replace(ex, rest)
 }
 
 // peek reads a body of a known format and bounded length, and puts it back. A
@@ -77,22 +73,10 @@ func (b *body) peek(ex *plugin.Exchange) {
 	if f == nil {
 		return
 	}
-	rest := r.Body
-	data, err := io.ReadAll(io.LimitReader(rest, maxBody+1))
-	if err != nil {
-		r.Body = io.MultiReader(bytes.NewReader(data), &failing{err})
-		return
-	}
-	r.Body = io.MultiReader(bytes.NewReader(data), rest)
-	if len(data) <= maxBody {
+	if data, found := reqbody.Peek(ex, maxBody); found == reqbody.Whole {
 		b.format, b.data = f, data
 	}
 }
-
-// failing is a reader that has broken before and still is.
-type failing struct{ err error }
-
-func (f *failing) Read([]byte) (int, error) { return 0, f.err }
 
 // formatOf gives the reader of a Content-Type, or nil.
 func formatOf(contentType string) format {
