@@ -134,3 +134,13 @@ func FuzzParseList(f *testing.F) {
 		}
 	})
 }
+
+func TestName(t *testing.T) {
+	for id, want := range map[uint16]string{
+		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256: "ECDHE-RSA-AES128-GCM-SHA256", tls.TLS_AES_256_GCM_SHA384: "TLS_AES_256_GCM_SHA384", 0x1234: "0x1234",
+	} {
+		if got := Name(id); got != want {
+			t.Errorf("%#x is %s, want %s", id, got, want)
+		}
+	}
+}

@@ -162,3 +162,14 @@ func match(word string) (ids []uint16, fully bool, err error) {
 	}
 	return ids, fully && len(ids) > 0, nil
 }
+
+// Name is what OpenSSL calls a suite, or its standard name if crypto/tls has it and
+// OpenSSL's is the same (TLS 1.3) or not known.
+func Name(id uint16) string {
+	for _, s := range known() {
+		if s.id == id {
+			return s.name
+		}
+	}
+	return tls.CipherSuiteName(id)
+}
