@@ -18,10 +18,12 @@ import (
 )
 
 const (
-	// stopTimeout bounds a graceful stop: the requests in flight, the
-	// shares of rate limits, the cluster, each within its own share.
+	// stopTimeout bounds a graceful stop: the requests in flight, what plugins
+	// have to send, the shares of rate limits, the cluster, each within its own
+	// share.
 	stopTimeout   = 25 * time.Second
 	drainTimeout  = 10 * time.Second
+	pluginTimeout = 5 * time.Second
 	sharesTimeout = 2 * time.Second
 	leaveTimeout  = 15 * time.Second
 
@@ -111,6 +113,17 @@ func (g *gateway) drainProxy(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// finishPlugins lets plugins do what they have taken on, such as sending logs. What
+// takes too long is given up, which is no fault of the node.
+func (g *gateway) finishPlugins(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pluginTimeout)
+	defer cancel()
+	if err := g.plugins.Close(ctx); err != nil {
+		g.log.Warn("what plugins had to do was given up", zap.Duration("after", pluginTimeout), zap.Error(err))
+	}
+	return nil
 }
 
 // giveSharesUp takes this node out of the windows to come. What does not get

@@ -78,7 +78,8 @@ type gateway struct {
 	served  *servedIndex
 	node    *cluster.Node
 	limiter *limiter.Limiter
-	proxy   *proxy.Proxy // nil if proxy_listen is off
+	plugins *plugin.Env  // nil if proxy_listen is off
+	proxy   *proxy.Proxy // likewise
 	admin   *adminServer
 
 	leaving  atomic.Bool
@@ -174,9 +175,10 @@ func (g *gateway) openProxy(ctx context.Context) error {
 	for _, l := range g.cfg.ProxyListen() {
 		listen = append(listen, proxy.Listener{Address: l.Addr, TLS: l.TLS, HTTP2: l.HTTP2, ProxyProtocol: l.ProxyProtocol})
 	}
+	g.plugins = &plugin.Env{NodeID: g.node.ID(), Quota: g.limiter, Now: time.Now, Metrics: g.registry, Logger: g.log.Named("plugin")}
+	g.onClose(g.finishPlugins) // after the last request
 	conf := proxy.Config{
-		Listen: listen, Machine: g.machine, Version: kongVersion,
-		Env:        &plugin.Env{NodeID: g.node.ID(), Quota: g.limiter, Now: time.Now, Metrics: g.registry, Logger: g.log.Named("plugin")},
+		Listen: listen, Machine: g.machine, Version: kongVersion, Env: g.plugins,
 		TrustedIPs: g.cfg.TrustedIPs(), RealIPHeader: g.cfg.RealIPHeader(), RealIPRecursive: g.cfg.RealIPRecursive(),
 		Headers: g.cfg.Headers(), HeadersUpstream: g.cfg.HeadersUpstream(),
 		AccessLog: access, AccessLogFormat: proxy.AccessLogFormat(g.cfg.ProxyAccessLogFormat()), Logger: g.log.Named("proxy"), Metrics: g.registry,
