@@ -250,3 +250,16 @@ func FuzzEntry(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkApply(b *testing.B) {
+	f, err := CompileFields(map[string]string{"route": "return nil", "who": "return kong.client.get_consumer().username"}, "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	ex := served()
+	entry := MakerOf(plugintest.Env(nil)).Append(nil, ex)
+	b.ReportAllocs()
+	for b.Loop() {
+		f.Apply(entry, ex)
+	}
+}
