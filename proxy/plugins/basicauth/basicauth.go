@@ -76,7 +76,7 @@ var _ plugin.Accessor = (*Plugin)(nil)
 
 // New makes an instance; see plugin.Definition.
 func New(_ *plugin.Env, in *plugin.Instance) (any, error) {
-	p := &Plugin{pairs: sync.Pool{New: func() any { return new(pair) }}}
+	p := &Plugin{pairs: sync.Pool{New: func() any { return newPair() }}}
 	p.RunOnPreflight = true // Kong has no such field here
 	if err := in.Decode(&p.Config); err != nil {
 		return nil, err
@@ -170,10 +170,15 @@ type pair struct {
 	data   []byte // the two, and what is between them
 	colon  int
 	hashed []byte
+	// dataSpace and hashSpace are what data and hashed lie in, unless they are larger.
+	dataSpace, hashSpace [256]byte
 }
 
-// maxKept keeps the memory of rare large credentials from being used again.
-const maxKept = 1 << 10
+func newPair() *pair {
+	p := new(pair)
+	p.data, p.hashed = p.dataSpace[:0], p.hashSpace[:0]
+	return p
+}
 
 // read decodes the credentials in the value of a field, as Kong does: they follow
 // the first "Basic" or "basic", wherever that is, and any white space; the user
@@ -225,8 +230,5 @@ func (p *pair) password() []byte { return p.data[min(p.colon+1, len(p.data)):] }
 func (p *pair) forget() {
 	clear(p.data)
 	clear(p.hashed)
-	if cap(p.data) > maxKept {
-		*p = pair{}
-	}
-	p.data, p.hashed, p.colon = p.data[:0], p.hashed[:0], 0
+	p.data, p.hashed, p.colon = p.dataSpace[:0], p.hashSpace[:0], 0
 }

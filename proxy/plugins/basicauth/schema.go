@@ -1,23 +1,22 @@
 package basicauth
 
-import "github.com/sluicegate/sluice/fsm/schema"
+import (
+	"github.com/sluicegate/sluice/fsm/schema"
+	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
+)
 
 // configSchema is basic-auth's part of the plugins entity, as Kong publishes it.
 func configSchema() *schema.Schema {
-	protocols := schema.Strings(schema.HTTPProtocols()...)
 	return &schema.Schema{
 		Name: name,
 		Fields: []schema.Field{
 			schema.NoConsumer(),
-			{
-				Name: "protocols", Type: schema.Set, Required: true, Default: protocols,
-				Elements: &schema.Field{Type: schema.String, OneOf: protocols},
-			},
-			{Name: "config", Type: schema.Record, Required: true, Fields: []schema.Field{
-				{Name: "anonymous", Type: schema.String},
-				{Name: "hide_credentials", Type: schema.Boolean, Required: true, Default: false},
-				{Name: "realm", Type: schema.String, Required: true, Default: "service"},
-			}},
+			fields.HTTPProtocols(),
+			fields.Config(
+				fields.String("anonymous"),
+				fields.Flag("hide_credentials", false),
+				fields.Required(fields.Default(fields.String("realm"), "service")),
+			),
 		},
 	}
 }

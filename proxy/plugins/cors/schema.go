@@ -1,37 +1,29 @@
 package cors
 
-import "github.com/sluicegate/sluice/fsm/schema"
+import (
+	"github.com/sluicegate/sluice/fsm/schema"
+	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
+)
 
 // configSchema is cors' part of the plugins entity, as Kong publishes it.
 func configSchema() *schema.Schema {
 	methods := schema.Strings("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS", "TRACE", "CONNECT")
-	list := func(name string) schema.Field {
-		return schema.Field{Name: name, Type: schema.Array, Elements: &schema.Field{Type: schema.String}}
-	}
-	flag := func(name string, value bool) schema.Field {
-		return schema.Field{Name: name, Type: schema.Boolean, Required: true, Default: value}
-	}
-	origins := list("origins")
-	origins.Elements.Custom = schema.Text(checkOrigin)
 	return &schema.Schema{
 		Name: name,
 		Fields: []schema.Field{
 			schema.NoConsumer(),
 			schema.ProtocolsHTTP(),
-			{Name: "config", Type: schema.Record, Required: true, Fields: []schema.Field{
-				origins,
-				list("headers"),
-				list("exposed_headers"),
-				{
-					Name: "methods", Type: schema.Array, Default: methods,
-					Elements: &schema.Field{Type: schema.String, OneOf: methods},
-				},
-				{Name: "max_age", Type: schema.Number},
-				flag("credentials", false),
-				flag("private_network", false),
-				flag("preflight_continue", false),
-				flag("allow_origin_absent", true),
-			}},
+			fields.Config(
+				fields.List("origins", schema.Field{Type: schema.String, Custom: schema.Text(checkOrigin)}),
+				fields.Strings("headers"),
+				fields.Strings("exposed_headers"),
+				fields.Default(fields.List("methods", schema.Field{Type: schema.String, OneOf: methods}), methods),
+				schema.Field{Name: "max_age", Type: schema.Number},
+				fields.Flag("credentials", false),
+				fields.Flag("private_network", false),
+				fields.Flag("preflight_continue", false),
+				fields.Flag("allow_origin_absent", true),
+			),
 		},
 	}
 }

@@ -33,7 +33,7 @@ func TestSchema(t *testing.T) {
 		`{"add":{"headers":["x a:1"]}}`:                            "'x a' is not a valid header",
 		`{"remove":{"headers":["x a"]}}`:                           "'x a' is not a valid header",
 		`{"rename":{"headers":["x-a:y b"]}}`:                       "'y b' is not a valid header",
-		`{"rename":{"headers":["x-a:"]}}`:                          "'' is not a valid header",
+		`{"rename":{"headers":["x-a:"]}}`:                          "'nil' is not a valid header",
 		`{"rename":{"querystring":["a"]}}`:                         "must have the form old:new",
 		`{"add":{"body":[":1"]}}`:                                  "must begin with a name",
 		`{"add":{"body":["a:$(1"]}}`:                               "$( is not closed",

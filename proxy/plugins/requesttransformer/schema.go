@@ -2,10 +2,10 @@ package requesttransformer
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/sluicegate/sluice/fsm/schema"
 	"github.com/sluicegate/sluice/proxy/plugins/internal/expr"
+	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 )
 
 var (
@@ -25,32 +25,26 @@ func configSchema() *schema.Schema {
 				Name: "protocols", Type: schema.Set, Required: true, Default: schema.Strings(schema.HTTPProtocols()...),
 				Elements: &schema.Field{Type: schema.String, Required: true, LenMin: new(1), OneOf: protocols},
 			},
-			{Name: "config", Type: schema.Record, Required: true, Fields: []schema.Field{
-				{Name: "http_method", Type: schema.String, Match: "^%u+$", Custom: schema.Text(checkMethod)},
-				{Name: "remove", Type: schema.Record, Required: true, Fields: []schema.Field{
-					list("body", "", checkPair), list("headers", "", checkHeaderPair), list("querystring", "", checkPair),
-				}},
+			fields.Config(
+				schema.Field{Name: "http_method", Type: schema.String, Match: "^%u+$", Custom: schema.Text(checkMethod)},
+				fields.Record("remove", list("body", "", checkPair), list("headers", "", checkHeaderPair), list("querystring", "", checkPair)),
 				pairs("rename", checkRename, checkHeaderRename),
 				replace,
 				pairs("add", checkPair, checkHeaderPair),
 				pairs("append", checkPair, checkHeaderPair),
-			}},
+			),
 		},
 	}
 }
 
 // pairs is a record of lists, of which Kong publishes a pattern for headers only.
 func pairs(name string, check, checkHeader func(string) error) schema.Field {
-	return schema.Field{Name: name, Type: schema.Record, Required: true, Fields: []schema.Field{
-		list("body", "", check), list("headers", "^[^:]+:.*$", checkHeader), list("querystring", "", check),
-	}}
+	return fields.Record(name, list("body", "", check), list("headers", "^[^:]+:.*$", checkHeader), list("querystring", "", check))
 }
 
 func list(name, match string, check func(string) error) schema.Field {
-	return schema.Field{
-		Name: name, Type: schema.Array, Required: true, Default: schema.Strings(),
-		Elements: &schema.Field{Type: schema.String, Match: match, Custom: schema.Text(check)},
-	}
+	element := schema.Field{Type: schema.String, Match: match, Custom: schema.Text(check)}
+	return fields.Required(fields.Default(fields.List(name, element), schema.Strings()))
 }
 
 func checkTemplate(text string) error {
@@ -81,23 +75,10 @@ func checkRename(entry string) error {
 }
 
 func checkHeaderPair(entry string) error {
-	name, _, err := split(entry)
-	if err != nil {
+	if err := fields.ValidHeader(entry); err != nil {
 		return err
-	}
-	if schema.ValidHeaderName(name) != nil {
-		return fmt.Errorf("'%s' is not a valid header", name)
 	}
 	return checkPair(entry)
 }
 
-func checkHeaderRename(entry string) error {
-	if err := checkHeaderPair(entry); err != nil {
-		return err
-	}
-	_, value, _ := split(entry) // it was split above
-	if schema.ValidHeaderName(value) != nil {
-		return fmt.Errorf("'%s' is not a valid header", value)
-	}
-	return nil
-}
+func checkHeaderRename(entry string) error { return fields.ValidHeaderPair(entry) }
