@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +36,8 @@ func newEntries(t *testing.T) *entries {
 	return e
 }
 
-// shown gives what is looked at of each entry, as text.
+// shown gives what is looked at of each entry, as text, in order of the texts: a
+// request is logged after its answer, when another one may be on its way.
 func (e *entries) shown() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -57,6 +60,7 @@ func (e *entries) shown() []string {
 		}
 		list = append(list, string(text))
 	}
+	slices.Sort(list)
 	return list
 }
 
@@ -125,17 +129,20 @@ func TestFivePlugins(t *testing.T) {
 	}, got); diff != "" {
 		t.Errorf("the service got (-want +got):\n%s", diff)
 	}
-	if m := string(n.admin("GET", "/metrics", nil).body); !strings.Contains(m, `sluice_plugin_queue_waiting{plugin="http-log"} 4`) {
-		t.Error("the waiting entries are not in the metrics")
-	}
+	waitFor(t, "four entries to wait", func() error {
+		if m := string(n.admin("GET", "/metrics", nil).body); !strings.Contains(m, `sluice_plugin_queue_waiting{plugin="http-log"} 4`) {
+			return errors.New("that is not in the metrics")
+		}
+		return nil
+	})
 	if len(log.shown()) > 0 {
 		t.Error("entries came before their time")
 	}
 	n.stop()
 	if diff := cmp.Diff([]string{
-		`["OPTIONS","/all/7",200,"kong",null,"/","all","demo",null,"nobody"]`,
 		`["GET","/all/7",401,"kong",null,"/","all","demo",null,"nobody"]`,
 		`["GET","/all/7",403,"kong","eve","/","all","demo",null,"eve"]`,
+		`["OPTIONS","/all/7",200,"kong",null,"/","all","demo",null,"nobody"]`,
 		`["POST","/all/7?who=me\u0026secret=1",200,"upstream","bob","/items/7?who=me","all","demo",null,"bob"]`,
 	}, log.shown()); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
