@@ -10,8 +10,10 @@ import (
 
 // The errors of names of upstreams and of targets. Their texts are Kong's messages.
 var (
+	//lint:ignore ST1005 these are Kong's words
 	errUpstreamName = errors.New("Invalid name; must be a valid hostname")
-	errTarget       = errors.New("Invalid target; not a valid hostname or ip address")
+	//lint:ignore ST1005 these are Kong's words
+	errTarget = errors.New("Invalid target; not a valid hostname or ip address")
 )
 
 // targetPort is the port of a target that is given without one.
@@ -138,8 +140,10 @@ func validUpstreamName(name string) error {
 	case err != nil:
 		return errUpstreamName
 	case host.Kind != schema.HostName:
+		//lint:ignore ST1005 these are Kong's words
 		return fmt.Errorf("Invalid name ('%s'); no ip addresses allowed", name)
 	case host.HasPort:
+		//lint:ignore ST1005 these are Kong's words
 		return fmt.Errorf("Invalid name ('%s'); no port allowed", name)
 	}
 	return nil
