@@ -65,6 +65,10 @@ func corpusWorld(t *testing.T, c *corpus.Case) (*corpus.Upstream, *world) {
 	}
 	service := w.service("http://"+u.Addr().String(), object{"read_timeout": timeout, "retries": 0})
 	w.route(service, object{"paths": []string{"/"}, "strip_path": false, "preserve_host": true})
+	if c.Then == corpus.Hold { // what is asked afterwards is not to be in time for that
+		patient := w.service("http://"+u.Addr().String(), object{"read_timeout": int(corpusPatience.Milliseconds()), "retries": 0})
+		w.route(patient, object{"paths": []string{corpus.FollowUpTarget}, "strip_path": false, "preserve_host": true})
+	}
 	return u, w
 }
 

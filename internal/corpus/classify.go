@@ -45,7 +45,7 @@ func (s *Seen) RequestOutcome(c *Case) Outcome {
 			if q.Target == smuggledTarget {
 				hidden++
 			}
-			if bytes.Contains(q.Body, []byte(followUpTarget)) {
+			if bytes.Contains(q.Body, []byte(FollowUpTarget)) {
 				return Ambiguous
 			}
 		}

@@ -38,7 +38,7 @@ type Seen struct {
 	Upstream       []Record
 }
 
-const followUp = "GET " + followUpTarget + " HTTP/1.1\r\nHost: corpus.example\r\nConnection: close\r\n\r\n"
+const followUp = "GET " + FollowUpTarget + " HTTP/1.1\r\nHost: corpus.example\r\nConnection: close\r\n\r\n"
 
 // Client plays cases against a gateway. Safe for concurrent use.
 type Client struct {
@@ -230,7 +230,7 @@ func (s *Seen) requests() []*Request {
 	var all []*Request
 	for _, rec := range s.Upstream {
 		for _, q := range rec.Requests {
-			if q.Target != followUpTarget {
+			if q.Target != FollowUpTarget {
 				all = append(all, q)
 			}
 		}
@@ -275,5 +275,5 @@ func (s *Seen) String() string {
 
 // own says whether an answer is the one to the further request.
 func own(a *AnswerSeen) bool {
-	return a != nil && a.Whole && a.Status == 200 && string(a.Body) == Echo("GET", followUpTarget, 0)
+	return a != nil && a.Whole && a.Status == 200 && string(a.Body) == Echo("GET", FollowUpTarget, 0)
 }

@@ -279,7 +279,7 @@ func TestOutcomes(t *testing.T) {
 	whole := func(status int, body string) *AnswerSeen {
 		return &AnswerSeen{Status: status, Message: Message{Body: []byte(body)}, Whole: true}
 	}
-	ours := whole(200, Echo("GET", followUpTarget, 0))
+	ours := whole(200, Echo("GET", FollowUpTarget, 0))
 	got := func(targets ...string) []Record {
 		rec := Record{Raw: []byte("x")}
 		for _, target := range targets {
@@ -296,7 +296,7 @@ func TestOutcomes(t *testing.T) {
 		{"refused", Seen{End: EndClosed, Answers: []*AnswerSeen{whole(400, "")}}, Refused},
 		{"closed", Seen{End: EndClosed}, Refused},
 		{"a part", Seen{End: EndClosed, Upstream: []Record{{Fault: io.ErrUnexpectedEOF}}}, Refused},
-		{"forwarded", Seen{End: EndOpen, Answers: []*AnswerSeen{whole(200, "")}, FollowUp: ours, Upstream: got("/case", followUpTarget)}, Clear},
+		{"forwarded", Seen{End: EndOpen, Answers: []*AnswerSeen{whole(200, "")}, FollowUp: ours, Upstream: got("/case", FollowUpTarget)}, Clear},
 		{"hidden", Seen{End: EndOpen, FollowUp: ours, Upstream: got("/case", smuggledTarget)}, Ambiguous},
 		{"two for one", Seen{End: EndOpen, FollowUp: ours, Upstream: got("/case", "/other")}, Ambiguous},
 		{"not strict", Seen{End: EndClosed, Upstream: []Record{{Fault: ErrWire}}}, Ambiguous},

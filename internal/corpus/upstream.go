@@ -15,7 +15,7 @@ import (
 // The targets that mean something to Upstream and Judge.
 const (
 	caseTarget     = "/case"
-	followUpTarget = "/follow-up"
+	FollowUpTarget = "/follow-up" // of the requests that are sent after a case
 	smuggledTarget = "/smuggled"
 )
 
