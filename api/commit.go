@@ -89,7 +89,7 @@ func (q *request) origin() fsm.Origin {
 	if err != nil {
 		addr = q.RemoteAddr
 	}
-	action := q.Method + " " + q.URL.EscapedPath()
+	action := q.Method + " " + maskedPath(q.URL.EscapedPath())
 	if len(action) > maxAction {
 		action = action[:maxAction]
 	}

@@ -37,6 +37,14 @@ func TestHistory(t *testing.T) {
 	if strings.Contains(fmt.Sprint(list), "very-secret") {
 		t.Error("a key is shown")
 	}
+	for path, want := range map[string]string{
+		"/key-auths/k": "/key-auths/***", "/consumers/ann/key-auth/k/consumer": "/consumers/ann/key-auth/***/consumer", "/key-auths/": "/key-auths/",
+		"/key-auths/" + someID: "/key-auths/" + someID, "/services/key-auths": "/services/key-auths", "/": "/", "": "",
+	} {
+		if got := maskedPath(path); got != want {
+			t.Errorf("%s is shown as %s", path, got)
+		}
+	}
 	next, _ := list["next"].(string)
 	if rest := h.get(next).fields(t)["data"].([]any); len(rest) != 2 || rest[1].(map[string]any)["action"] != "POST /consumers" {
 		t.Errorf("%v", rest)

@@ -1,6 +1,25 @@
 package api
 
-import "github.com/sluicegate/sluice/fsm/schema"
+import (
+	"slices"
+	"strings"
+
+	"github.com/sluicegate/sluice/fsm/schema"
+)
+
+// secretNames are the collections whose entities are named by a secret, where they are not named by their id.
+var secretNames = []string{"key-auth", "key-auths", "jwt", "jwts", "oauth2_tokens"}
+
+// maskedPath is a path without the secrets that name entities.
+func maskedPath(path string) string {
+	segments := strings.Split(path, "/")
+	for i := range segments[1:] {
+		if slices.Contains(secretNames, segments[i]) && segments[i+1] != "" && !schema.IsUUID(segments[i+1]) {
+			segments[i+1] = mask
+		}
+	}
+	return strings.Join(segments, "/")
+}
 
 // maskConfig masks, in a record, the values of fields that are encrypted or referenceable by its schema, unless
 // they are references to where the secret is.
