@@ -160,7 +160,9 @@ func TestMinIndex(t *testing.T) {
 func TestWatch(t *testing.T) {
 	h := newHarness(t, nil, func(c *Config) { c.Keep = fsm.Keep{Changes: 3} })
 	h.must(201, "POST", "/consumers", "username=ann")
-	server := httptest.NewServer(h.api.Handler())
+	server := httptest.NewUnstartedServer(h.api.Handler())
+	server.Config.ReadTimeout, server.Config.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
+	server.Start()
 	defer server.Close()
 	watch := func(query string) func() string {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -192,6 +194,7 @@ func TestWatch(t *testing.T) {
 	if e := all(); e != "change id: 1" {
 		t.Error(e)
 	}
+	time.Sleep(600 * time.Millisecond) // a stream outlives the server's timeouts
 	h.must(201, "POST", "/consumers", "username=bob")
 	for _, next := range []func() string{all, later} {
 		if e := next(); e != "change id: 2" {

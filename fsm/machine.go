@@ -144,7 +144,7 @@ func (m *Machine) Apply(index uint64, data []byte) *Result {
 	case c.Type == CommandLimits:
 		m.applyLimits(c, result)
 	case c.Type == CommandStage:
-		if next.staged, err = now.staged.with(c.Stage); err != nil {
+		if next.staged, err = now.staged.after(index).with(index, c.Stage); err != nil {
 			result.Err = refused(err)
 		}
 	}
@@ -153,7 +153,11 @@ func (m *Machine) Apply(index uint64, data []byte) *Result {
 }
 
 func (m *Machine) applyWrite(index uint64, c *Command, next *View) *Result {
+	next.staged = next.staged.after(index)
 	if done, ok := m.requests.find(c.RequestID); ok {
+		if c.Write.Parts != nil {
+			next.staged = next.staged.without(c.Write.Parts.ID)
+		}
 		return done.result(next)
 	}
 	w, parts := c.Write, c.Write.Parts

@@ -17,6 +17,9 @@ import (
 const (
 	maxStaged      = 16
 	maxStagedBytes = 256 << 20
+	// stagedFor is for how many entries of the log what is staged is kept without
+	// another part: its writer is gone.
+	stagedFor = 50_000
 )
 
 // ErrNotStaged is answered to a write of which parts are missing.
@@ -40,6 +43,7 @@ type Parts struct {
 type staged struct {
 	ID   string `json:"id"`
 	Next int    `json:"next"` // the part to come
+	At   uint64 `json:"at"`   // the index of the last part
 	Data []byte `json:"data"`
 }
 
@@ -59,9 +63,17 @@ func (s stage) without(id string) stage {
 	return stage{slices.DeleteFunc(slices.Clone(s.all), func(st *staged) bool { return st.ID == id })}
 }
 
-// with returns what is staged with one more part. A part that is there already
+// after returns what is staged but for what was given up before an index.
+func (s stage) after(index uint64) stage {
+	if i := slices.IndexFunc(s.all, func(st *staged) bool { return st.At+stagedFor < index }); i < 0 {
+		return s
+	}
+	return stage{slices.DeleteFunc(slices.Clone(s.all), func(st *staged) bool { return st.At+stagedFor < index })}
+}
+
+// with returns what is staged with one more part, of an entry. A part that is there already
 // changes nothing, and the first one begins anew.
-func (s stage) with(p *Stage) (stage, error) {
+func (s stage) with(index uint64, p *Stage) (stage, error) {
 	old := s.find(p.ID)
 	switch {
 	case p.Part == 0:
@@ -72,7 +84,7 @@ func (s stage) with(p *Stage) (stage, error) {
 		return s, nil
 	}
 	next := s.without(p.ID)
-	next.all = append(next.all, &staged{ID: p.ID, Next: p.Part + 1, Data: append(old.Data[:len(old.Data):len(old.Data)], p.Data...)})
+	next.all = append(next.all, &staged{ID: p.ID, Next: p.Part + 1, At: index, Data: append(old.Data[:len(old.Data):len(old.Data)], p.Data...)})
 	for len(next.all) > 1 && (len(next.all) > maxStaged || next.bytes() > maxStagedBytes) {
 		next.all = next.all[1:]
 	}

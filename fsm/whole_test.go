@@ -182,7 +182,10 @@ func TestStaged(t *testing.T) {
 		sameRestored(t, l.m)
 	}
 	last := parts[len(parts)-1]
-	for range 2 { // its answer was lost
+	for try := range 2 { // its answer was lost
+		if try > 0 {
+			l.apply(parts[0])
+		}
 		if res := l.apply(last); res.Err != nil || res.Index != l.m.ConfigIndex() {
 			t.Fatalf("%+v", res)
 		}
@@ -227,6 +230,11 @@ func TestStagedIsBounded(t *testing.T) {
 	}
 	if n := len(l.m.View().staged.all); n != maxStaged {
 		t.Errorf("%d are staged", n)
+	}
+	l.index += stagedFor + 1
+	l.must(op(Put, "services", idA, `,"name":"a","host":"h"`))
+	if n := len(l.m.View().staged.all); n != 0 {
+		t.Errorf("%d are kept for writers that are gone", n)
 	}
 	if _, err := (stage{}).write(&Parts{ID: "none"}); !errors.Is(err, ErrNotStaged) {
 		t.Error(err)
