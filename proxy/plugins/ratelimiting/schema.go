@@ -6,6 +6,7 @@ import (
 
 	"github.com/sluicegate/sluice/fsm/schema"
 	"github.com/sluicegate/sluice/limiter"
+	"github.com/sluicegate/sluice/proxy/plugins/internal/fields"
 	"github.com/sluicegate/sluice/proxy/plugins/internal/ratelimit"
 )
 
@@ -27,7 +28,7 @@ func configSchema() *schema.Schema {
 			schema.ProtocolsHTTP(),
 			{
 				Name: "config", Type: schema.Record, Required: true,
-				Fields: configFields(), Shorthands: redisShorthands(), Custom: checkConfig,
+				Fields: configFields(), Shorthands: fields.RedisShorthands(name), Custom: checkConfig,
 			},
 		},
 		Checks: []schema.Check{
@@ -44,11 +45,11 @@ func configSchema() *schema.Schema {
 }
 
 func configFields() []schema.Field {
-	fields := make([]schema.Field, 0, limiter.Periods+10)
+	list := make([]schema.Field, 0, limiter.Periods+10)
 	for p := range limiter.Period(limiter.Periods) {
-		fields = append(fields, schema.Field{Name: p.String(), Type: schema.Number, Gt: new(0.0)})
+		list = append(list, schema.Field{Name: p.String(), Type: schema.Number, Gt: new(0.0)})
 	}
-	return append(fields,
+	return append(list,
 		schema.Field{
 			Name: "limit_by", Type: schema.String, Default: ratelimit.ByConsumer,
 			OneOf: schema.Strings(ratelimit.ByConsumer, ratelimit.ByCredential, ratelimit.ByIP, ratelimit.ByService,
@@ -62,53 +63,12 @@ func configFields() []schema.Field {
 			Err:   "expected one of: local, cluster, redis", // Kong's words, which clients may look for
 		},
 		schema.Field{Name: "fault_tolerant", Type: schema.Boolean, Required: true, Default: true},
-		schema.Field{Name: "redis", Type: schema.Record, Required: true, Fields: redisFields()},
+		fields.Redis(),
 		schema.Field{Name: "hide_client_headers", Type: schema.Boolean, Required: true, Default: false},
 		schema.Field{Name: "error_code", Type: schema.Number, Default: 429, Gt: new(0.0)},
 		schema.Field{Name: "error_message", Type: schema.String, Default: "API rate limit exceeded"},
 		schema.Field{Name: "sync_rate", Type: schema.Number, Required: true, Default: realtime},
 	)
-}
-
-func redisFields() []schema.Field {
-	port, timeout, server := schema.Port("port"), schema.Timeout("timeout"), schema.SNI("server_name")
-	port.Default, timeout.Default, server.Optional = 6379, 2000, true
-	return []schema.Field{
-		schema.Host("host"),
-		port,
-		timeout,
-		{Name: "username", Type: schema.String, Referenceable: true},
-		{Name: "password", Type: schema.String, Referenceable: true, Encrypted: true, LenMin: new(0)},
-		{Name: "database", Type: schema.Integer, Default: 0},
-		{Name: "ssl", Type: schema.Boolean, Optional: true, Default: false},
-		{Name: "ssl_verify", Type: schema.Boolean, Optional: true, Default: false},
-		server,
-	}
-}
-
-// redisShorthands are the names that the redis fields had before Kong 3.8.
-func redisShorthands() []schema.Field {
-	password := redisShorthand("password", schema.String)
-	password.LenMin = new(0)
-	return []schema.Field{
-		redisShorthand("host", schema.String),
-		redisShorthand("port", schema.Integer),
-		password,
-		redisShorthand("username", schema.String),
-		redisShorthand("ssl", schema.Boolean),
-		redisShorthand("ssl_verify", schema.Boolean),
-		redisShorthand("server_name", schema.String),
-		redisShorthand("timeout", schema.Integer),
-		redisShorthand("database", schema.Integer),
-	}
-}
-
-func redisShorthand(field string, t schema.Type) schema.Field {
-	return schema.Field{Name: "redis_" + field, Type: t, Deprecation: &schema.Deprecation{
-		Message:          fmt.Sprintf("rate-limiting: config.redis_%[1]s is deprecated, please use config.redis.%[1]s instead", field),
-		RemovalInVersion: "4.0",
-		ReplacedWith:     [][]string{{"redis", field}},
-	}}
 }
 
 // checkConfig refuses a limit that a shorter period's makes pointless, and a
