@@ -52,6 +52,10 @@ type Definition struct {
 	Unique [][]string
 	// TTL allows entities to expire.
 	TTL bool
+	// Access says that the kind decides who may use the Admin API. It is no part of
+	// the configuration: exports, imports and rollbacks leave it as it is, so that
+	// none of them locks anybody out, or lets in who was let out.
+	Access bool
 
 	newView func() any
 }

@@ -103,9 +103,13 @@ func (m *Machine) Difference(from, to *View, now int64) *Write {
 }
 
 // Compare lists what differs between two configurations, by kinds, and what is new
-// of one last. Entities whose time is over count as others.
+// of one last. Entities whose time is over count as others. Kinds that decide about
+// access are left out.
 func (m *Machine) Compare(from, to *View) (list []ChangedEntity) {
 	for _, def := range m.defs {
+		if def.Access {
+			continue
+		}
 		for e := range from.All(def.Kind) {
 			switch o := to.Get(def.Kind, e.ID); {
 			case o == nil:
