@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -359,4 +360,38 @@ func TestSlidingAtOnce(t *testing.T) {
 	if n := take(t, c, 3, lim, 8); n != 5 {
 		t.Errorf("%d of 5 are admitted", n)
 	}
+}
+
+// tardy answers calls to the leader late: what they bring is known through the log
+// before they are over.
+type tardy struct{ limiter.Peers }
+
+func (p tardy) CallLeader(ctx context.Context, body []byte) ([]byte, error) {
+	answer, err := p.Peers.CallLeader(ctx, body)
+	time.Sleep(tardiness)
+	return answer, err
+}
+
+const tardiness = 10 * time.Millisecond
+
+// TestNothingIsLostBehindACall: what is to be asked while a call is under way is
+// asked as soon as that is over, and not when it is found to be overdue.
+func TestNothingIsLostBehindACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cluster(t, 2, func(_ int, cfg *limiter.Config) { cfg.Peers = tardy{cfg.Peers} })
+		lim := &limiter.Limit{ID: "l", Version: 1, Rates: []limiter.Rate{{Period: limiter.Hour, Max: 5}}}
+		if d := c.Limiter(1).Take(t.Context(), lim, "first"); !d.Admitted {
+			t.Fatalf("%+v", d)
+		}
+		const requests = 40
+		start := time.Now()
+		for i := range requests {
+			if d := c.Limiter(1).Take(t.Context(), lim, strconv.Itoa(i)); !d.Admitted {
+				t.Fatalf("request %d: %+v", i, d)
+			}
+		}
+		if took := time.Since(start); took > requests*2*tardiness {
+			t.Errorf("%d requests took %v", requests, took)
+		}
+	})
 }

@@ -159,60 +159,60 @@ func (l *Limiter) syncOnce(ctx context.Context, core *escrow.Core, kind byte) bo
 	return true
 }
 
-// What is no node's id.
-const toLeader, forTick = "to the leader", "for a tick"
-
-// outbox knows what is under way, so that a repetition waits for it: calls are
-// made over connections that lose nothing.
+// outbox knows what is under way: one call at a time to each node, to the leader,
+// and for a tick.
 type outbox struct {
 	mu   sync.Mutex
-	busy map[string]bool // by node, toLeader or forTick
+	busy map[string]bool // by node, escrow.ToLeader or escrow.ForTick
 }
 
-// begin reports whether nothing is under way to a node, and that something is
-// from now on.
-func (o *outbox) begin(node string) bool {
+// has says whether something is under way.
+func (o *outbox) has(way string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.busy[node] {
-		return false
-	}
-	o.busy[node] = true
-	return true
+	return o.busy[way]
 }
 
-func (o *outbox) end(node string) {
+// begin says that something is under way from now on.
+func (o *outbox) begin(way string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.busy, node)
+	o.busy[way] = true
 }
 
-// dispatch sends what the core has to say.
+func (o *outbox) end(way string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.busy, way)
+}
+
+// dispatch sends what the core has to say. An answer may come through the log, or be
+// worked on, before the call that brings it too is over; so the core is told which
+// ways are busy, and keeps for later what would go there.
 func (l *Limiter) dispatch(core *escrow.Core) {
-	out := core.Ready(l.mono())
+	out := core.Ready(l.mono(), l.out.has)
 	if out.Join != nil || out.Batch != nil {
-		l.send(toLeader, func(ctx context.Context) { l.tellLeader(ctx, core, &out) })
+		l.send(escrow.ToLeader, func(ctx context.Context) { l.tellLeader(ctx, core, &out) })
 	}
 	if out.Tick {
-		l.send(forTick, func(ctx context.Context) { l.syncOnce(ctx, core, callTick) })
+		l.send(escrow.ForTick, func(ctx context.Context) { l.syncOnce(ctx, core, callTick) })
 	}
 	for _, r := range out.Requests {
 		l.send(r.To, func(ctx context.Context) { l.askNode(ctx, core, r) })
 	}
 }
 
-// send makes a call on a goroutine of its own, unless one is under way.
-func (l *Limiter) send(node string, call func(context.Context)) {
-	if !l.out.begin(node) {
-		return
-	}
+// send makes a call on a goroutine of its own. Only dispatch begins calls, so the way
+// is as free as it was for Ready.
+func (l *Limiter) send(way string, call func(context.Context)) {
+	l.out.begin(way)
 	timeout := nodeTimeout
-	if node == toLeader || node == forTick {
+	if way == escrow.ToLeader || way == escrow.ForTick {
 		timeout = leaderTimeout
 	}
 	l.done.Go(func() {
 		defer l.wake() // for what waits behind it
-		defer l.out.end(node)
+		defer l.out.end(way)
 		ctx, cancel := context.WithTimeout(l.ctx, timeout)
 		defer cancel()
 		call(ctx)

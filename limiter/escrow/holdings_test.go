@@ -189,7 +189,7 @@ func TestTopUp(t *testing.T) {
 	if tk == nil {
 		t.Fatalf("%+v", d)
 	}
-	out := c.Ready(mono)
+	out := c.Ready(mono, nil)
 	if out.Batch == nil || out.Batch.Asks[0].Budget != b || out.Batch.Asks[0].Limit.Max != 2 {
 		t.Fatalf("the pool is not asked: %+v", out)
 	}

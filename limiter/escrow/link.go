@@ -31,6 +31,13 @@ type link struct {
 	news   []News
 }
 
+// ToLeader and ForTick are ways that messages go, besides those to nodes, which
+// are called by the nodes' ids: for Batch and Join, and for Tick.
+const (
+	ToLeader = "to the leader"
+	ForTick  = "for a tick"
+)
+
 // Output is what Ready has to say.
 type Output struct {
 	Batch    *ledger.Batch  // for the leader
@@ -41,15 +48,24 @@ type Output struct {
 }
 
 // Ready returns what is to be sent now: new things, and those whose answer is
-// overdue. What it returns is not changed any more.
-func (c *Core) Ready(mono int64) Output {
+// overdue. What it returns is not changed any more. busy says of a way that
+// something is on it, so that nothing else can be sent there yet: that waits for
+// the next call of Ready. nil: none is.
+func (c *Core) Ready(mono int64, busy func(way string) bool) Output {
 	now, ok := c.Clock.At(mono)
 	if !ok {
 		return Output{}
 	}
+	free := func(way string) bool { return busy == nil || !busy(way) }
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := Output{Batch: c.readyBatch(mono, now), Join: c.readyJoin(mono), Tick: c.untimely.Swap(false)}
+	var out Output
+	if free(ToLeader) {
+		out.Batch, out.Join = c.readyBatch(mono, now), c.readyJoin(mono)
+	}
+	if free(ForTick) {
+		out.Tick = c.untimely.Swap(false)
+	}
 	c.gatherNews(mono)
 	names := make([]string, 0, len(c.links))
 	for name := range c.links {
@@ -58,6 +74,9 @@ func (c *Core) Ready(mono int64) Output {
 	names = c.box.asked(names)
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
+		if !free(name) {
+			continue
+		}
 		if r := c.readyLink(mono, now, c.linkTo(name)); r != nil {
 			out.Requests = append(out.Requests, r)
 		}

@@ -326,7 +326,7 @@ func (n *simNode) pump() {
 	if !n.up {
 		return
 	}
-	out := n.core.Ready(n.mono())
+	out := n.core.Ready(n.mono(), nil)
 	w, core := n.w, n.core
 	if !n.reachable() {
 		return
