@@ -9,6 +9,9 @@ import (
 // limitText is a sample's line of progress.
 func limitText(s *sample) string {
 	text := fmt.Sprintf("%7.0f/s  p50 %s p99 %s  admitted %d of %d, %d beyond the limit", s.PerSecond, short(s.P50), short(s.P99), s.Admitted, s.Due, s.Over)
+	if s.P999 > 0 {
+		text += " p99.9 " + short(s.P999)
+	}
 	if s.Undecided > 0 || s.Pause > 0 {
 		text += fmt.Sprintf("  %d without an answer (%s)  no decision for %s", s.Undecided, s.Fault, short(s.Pause))
 	}
@@ -89,6 +92,6 @@ func whole(v float64) string {
 const limitMethod = `
 - redis, call: a decision is one INCR in one round trip on a connection that each worker keeps, admitted if the answer is within the limit; the EXPIRE of a new counter goes out with the connection's next INCR. That is less than the scripts and pipelines of the usual limiters do for one request; one that gathers the requests of several workers in one write would decide more of them, each later. sluice, Go API: Limiter.Take on three nodes in one process, around a ledger in memory: the decision without HTTP, without a disk and without a network.
 - sluice: three nodes, each a process, joined by gossip, asked through their proxy ports, with the plugin rate-limiting by a header; its log is on disk. redis behind sluice: the same three nodes and the same requests on a route without the plugin, to the same service, which asks Redis before it answers (200 or 429). So these two columns have the same HTTP in them and differ in who decides, and the first two have none.
-- 32 workers at saturation; 64 at a fixed rate, where latency counts from when a decision was due if no worker was free then, else from when one woke up. Load and service are in the benchmark's process, and everything shares the machine's cores. CPU is of all processes, the load's too. Every round has new keys, and no minute turns while a limit is being counted. Counts are the client's: an answer that was lost is none.
+- 32 workers at saturation; 64 at a fixed rate, where latency counts from when a decision was due if no worker was free then, else from when one woke up. Load and service are in the benchmark's process, and everything shares the machine's cores. CPU is of all processes, the load's too. Every round has new keys, and no minute turns while a limit is being counted. Limits of a minute are measured in minutes of which the nodes have shares, which are all but the one in which the cluster was formed: then, and with limits of an hour and longer, every token comes from the log. Counts are the client's: an answer that was lost is none.
 - Killed: the server is started again at once, without persistence (an empty store) or with appendonly yes and appendfsync everysec, which loses little or nothing with a process, for the kernel has what was written, and a second or more with the machine. The client is the limiter's and asks Redis without a gateway. Of Sluice the node that leads is killed and started again; clients that lose their node go on with the next one. The plugin's settings are the defaults: fault_tolerant is on.
 `

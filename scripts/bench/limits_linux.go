@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sluicegate/sluice/limiter/ledger"
 	"github.com/sluicegate/sluice/scripts/bench/load/limits"
 	"github.com/sluicegate/sluice/scripts/bench/machine"
 )
@@ -23,21 +24,26 @@ const (
 	limitGroup = "limits" // -only limits: all works of them
 )
 
-// budget is a limit of so many requests a minute of each key, and the name of
-// the gateway's route that has it.
+// budget is a limit of so many requests of each key in a period, by the plugin's
+// name of it, and the name of the gateway's route that has it.
 type budget struct {
-	name string
-	max  int64
+	name   string
+	max    int64
+	period string
 }
 
 var (
-	ample    = budget{"ample", 1_000_000_000}
-	exact    = budget{"exact", 2_000}
-	five     = budget{"five", 5}
-	survived = budget{"survived", 6_000}
+	ample    = budget{"ample", 1_000_000_000, "minute"}
+	exact    = budget{"exact", 2_000, "minute"}
+	five     = budget{"five", 5, "minute"}
+	hourly   = budget{"hourly", 5, "hour"}
+	survived = budget{"survived", 6_000, "minute"}
 )
 
-func budgets() []budget { return []budget{ample, exact, five, survived} }
+func budgets() []budget { return []budget{ample, exact, five, hourly, survived} }
+
+// unlimited is the name of a route without a limit.
+const unlimited = "unlimited"
 
 // rivals is all that the works of limits compare: two Redis servers, a cluster
 // of Sluice, the limiter in this process, and the service behind the gateways.
@@ -47,6 +53,9 @@ type rivals struct {
 	nodes   []*member
 	service *limits.Service
 	memory  *limits.Memory
+	// shares is when a minute begins of which the nodes have shares; what is left of
+	// the one in which the cluster was formed is all in the log.
+	shares time.Time
 }
 
 // redisServer is a server and how it is started again.
@@ -92,8 +101,13 @@ func (rv *rivals) start(ctx context.Context) (err error) {
 	if err := rv.startNodes(ctx); err != nil {
 		return err
 	}
-	return rv.configure(ctx)
+	err = rv.configure(ctx)
+	rv.shares = time.Now().Add(rosterDelay).Truncate(time.Minute).Add(time.Minute)
+	return err
 }
+
+// rosterDelay is how long before a window it is decided who has shares of it.
+const rosterDelay = time.Duration(ledger.Delay) * time.Microsecond
 
 // stop ends everything. Killed at once: nothing of theirs is kept.
 func (rv *rivals) stop() error {
@@ -299,7 +313,7 @@ func (rv *rivals) leader(ctx context.Context) (*member, error) {
 	return nil, errors.Join(err, fmt.Errorf("no node is named %q", name))
 }
 
-// configure makes a route for each budget and one without, whose requests the
+// configure makes a route for each budget, one without, and one whose requests the
 // service counts, and waits until all nodes have them.
 func (rv *rivals) configure(ctx context.Context) error {
 	first := rv.nodes[0]
@@ -308,13 +322,14 @@ func (rv *rivals) configure(ctx context.Context) error {
 		return post("/services/limits/routes", url.Values{"name": {name}, "paths[]": {"/" + name + "/"}, "strip_path": {"false"}})
 	}
 	counted := strings.Trim(limits.CountedPath, "/")
-	if err := errors.Join(post("/services", url.Values{"name": {"limits"}, "url": {"http://" + rv.service.Address}}), route(counted)); err != nil {
+	err := errors.Join(post("/services", url.Values{"name": {"limits"}, "url": {"http://" + rv.service.Address}}), route(counted), route(unlimited))
+	if err != nil {
 		return err
 	}
-	paths := []string{limits.CountedPath + "1/up"}
+	paths := []string{limits.CountedPath + "1/up", "/" + unlimited + "/up"}
 	for _, g := range budgets() {
 		err := errors.Join(route(g.name), post("/routes/"+g.name+"/plugins", url.Values{"name": {"rate-limiting"},
-			"config.minute": {fmt.Sprint(g.max)}, "config.policy": {"local"},
+			"config." + g.period: {fmt.Sprint(g.max)}, "config.policy": {"local"},
 			"config.limit_by": {"header"}, "config.header_name": {limits.KeyHeader}}))
 		if err != nil {
 			return err

@@ -15,6 +15,8 @@ const (
 	limitWorkers = 32    // at saturation
 	hotRate      = 2_000 // decisions a second, of openConns workers
 	zipfRate     = 500
+	addedRate    = 2_000
+	addedFor     = 4                      // times as long as others: one in a thousand is looked for
 	exactFor     = 500 * time.Millisecond // much more is asked than is admitted
 	limitWarm    = 300 * time.Millisecond
 	zipfKeys     = 20_000
@@ -28,7 +30,8 @@ const (
 type rival struct {
 	name string
 	// open gives a worker its decider.
-	open func(rv *rivals, worker int, g budget) limits.Decider
+	open  func(rv *rivals, worker int, g budget) limits.Decider
+	limit *budget // where they differ in it
 	// strike kills what the decisions need and starts it again; set for the
 	// work that measures that.
 	strike func(context.Context, *rivals) error
@@ -41,7 +44,8 @@ func openRedis(i int) func(*rivals, int, budget) limits.Decider {
 }
 
 func openMemory(rv *rivals, worker int, g budget) limits.Decider {
-	lim := &limiter.Limit{ID: g.name, Version: 1, Rates: []limiter.Rate{{Period: limiter.Minute, Max: g.max}}}
+	period := map[string]limiter.Period{"minute": limiter.Minute, "hour": limiter.Hour}[g.period]
+	lim := &limiter.Limit{ID: g.name, Version: 1, Rates: []limiter.Rate{{Period: period, Max: g.max}}}
 	return rv.memory.Decider(worker, lim)
 }
 
@@ -59,12 +63,19 @@ func openGateway(path func(g budget) string) func(*rivals, int, budget) limits.D
 var (
 	openCounted = openGateway(func(g budget) string { return fmt.Sprintf("%s%d/x", limits.CountedPath, g.max) })
 	openLimited = openGateway(func(g budget) string { return "/" + g.name + "/x" })
+	openFree    = openGateway(func(budget) string { return "/" + unlimited + "/x" })
 )
 
 // steadyRivals are in pairs: the decision alone, and behind a gateway.
 func steadyRivals() []rival {
 	return []rival{{name: "redis, call", open: openRedis(0)}, {name: "sluice, Go API", open: openMemory},
 		{name: "redis behind sluice", open: openCounted}, {name: "sluice", open: openLimited}}
+}
+
+// addedRivals are all Sluice: what a limit adds is the difference to none.
+func addedRivals() []rival {
+	return []rival{{name: "no limit", open: openFree, limit: &ample}, {name: "1,000,000,000 a minute", open: openLimited, limit: &ample},
+		{name: "5 a minute", open: openLimited, limit: &five}}
 }
 
 func killRivals() []rival {
@@ -108,7 +119,13 @@ func limitWorks() []work {
 	}
 	return []work{
 		one("limits-hot", "one key; admitted: of 2,000 a minute, as many asked as go", steadyRivals(), sampleHot, steady(hotRate)...),
-		one("limits-zipf", "20,000 keys by Zipf, 5 a minute each", steadyRivals(), sampleZipf, steady(zipfRate)...),
+		one("limits-zipf", "20,000 keys by Zipf, 5 a minute each", steadyRivals(), sampleZipf(five), steady(zipfRate)...),
+		one("limits-hour", "20,000 keys by Zipf, 5 an hour each: every token comes from the log", steadyRivals(), sampleZipf(hourly), steady(zipfRate)...),
+		one("limits-added", fmt.Sprintf("what a limit adds: 20,000 keys by Zipf, %d/s through the gateways", addedRate), addedRivals(), sampleAdded,
+			figure{"p50 µs", func(s *sample) float64 { return float64(s.P50) / 1e3 }, false},
+			figure{"p99 µs", func(s *sample) float64 { return float64(s.P99) / 1e3 }, false},
+			figure{"p99.9 µs", func(s *sample) float64 { return float64(s.P999) / 1e3 }, false},
+			figure{"admitted beyond the limit", beyond, true}),
 		one("limits-kill", "one key of 6,000 a minute, 4,000/s asked for 5 s; after 1 s kill -9 of the Redis server, or of Sluice's leader, and started again", killRivals(), sampleKill,
 			figure{"admitted beyond the limit", beyond, true}, figure{"admitted, % of the limit", allowed, true},
 			figure{"requests without an answer", func(s *sample) float64 { return float64(s.Undecided) }, true},
@@ -175,7 +192,11 @@ func awaitMinute(ctx context.Context, need time.Duration) error {
 	if end.Sub(now) >= need+spare {
 		return nil
 	}
-	timer := time.NewTimer(end.Sub(now) + 100*time.Millisecond)
+	return sleep(ctx, end.Sub(now)+100*time.Millisecond)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -200,19 +221,48 @@ func sampleHot(ctx context.Context, rv *rivals, r *rival, round string, d time.D
 	return s, err
 }
 
-func sampleZipf(ctx context.Context, rv *rivals, r *rival, round string, d time.Duration) (*sample, error) {
-	most, rated := zipf(round+"s", d), zipf(round+"r", d)
-	var s *sample
-	err := withinMinute(ctx, 2*d+limitWarm, func() (err error) {
-		s, err = rv.steady(ctx, r, five, most, rated)
-		return err
+func sampleZipf(g budget) limitSample {
+	return func(ctx context.Context, rv *rivals, r *rival, round string, d time.Duration) (*sample, error) {
+		most, rated := zipf(round+"s", zipfRate, d), zipf(round+"r", zipfRate, d)
+		var s *sample
+		err := rv.withinShares(ctx, 2*d+limitWarm, func() (err error) {
+			s, err = rv.steady(ctx, r, g, most, rated)
+			return err
+		})
+		return s, err
+	}
+}
+
+// sampleAdded asks steadily of the contestant's limit.
+func sampleAdded(ctx context.Context, rv *rivals, r *rival, round string, d time.Duration) (*sample, error) {
+	job := zipf(round, addedRate, addedFor*d)
+	job.Workers = openConns
+	s := new(sample)
+	err := rv.withinShares(ctx, job.Duration+limitWarm, func() error {
+		warm := limits.Job{Keys: []string{"warm"}, Order: []int32{0}, Workers: limitWorkers, Duration: limitWarm}
+		if _, err := rv.run(ctx, r, ample, warm); err != nil {
+			return err
+		}
+		result, err := rv.run(ctx, r, *r.limit, job)
+		s.PerSecond = float64(result.Decided) / result.Elapsed.Seconds()
+		s.P50, s.P99, s.P999 = result.Latency.Quantile(0.5), result.Latency.Quantile(0.99), result.Latency.Quantile(0.999)
+		s.count(&result)
+		return errors.Join(err, undecided(s))
 	})
 	return s, err
 }
 
+// withinShares is withinMinute, of a minute of which the nodes have shares.
+func (rv *rivals) withinShares(ctx context.Context, need time.Duration, count func() error) error {
+	if err := sleep(ctx, time.Until(rv.shares)); err != nil {
+		return err
+	}
+	return withinMinute(ctx, need, count)
+}
+
 // zipf is an order of keys, the same for all.
-func zipf(prefix string, d time.Duration) limits.Job {
-	job := limits.Job{Keys: make([]string, zipfKeys), Order: make([]int32, 1<<18), Rate: zipfRate, Duration: d}
+func zipf(prefix string, rate float64, d time.Duration) limits.Job {
+	job := limits.Job{Keys: make([]string, zipfKeys), Order: make([]int32, 1<<18), Rate: rate, Duration: d}
 	for i := range job.Keys {
 		job.Keys[i] = fmt.Sprintf("%s%d", prefix, i)
 	}

@@ -27,6 +27,7 @@ type sample struct {
 	PerSecond  float64 // requests
 	Share      float64 // of the proxy's cores that it used
 	P50, P99   time.Duration
+	P999       time.Duration // of works that look at one in a thousand
 	Late       time.Duration // p99 of how late the generator sent
 	RSS, PSS   int64         // at the end, bytes
 	Grown      int64         // RSS since the beginning
