@@ -66,6 +66,10 @@ type Config struct {
 	// Problems gives the entities that the data plane cannot serve, as a value that is written as JSON
 	// under "problems" in GET /status; nil leaves that out.
 	Problems func() any
+	// Unready says why no requests should be sent to this node's proxy, "" if they should; nil: they always
+	// should. Drain has it say so until the process ends. For the Status API.
+	Unready func() string
+	Drain   func()
 	// LogLevels answers /debug/*/log-level; nil makes that a 404.
 	LogLevels LogLevels
 	// Budgets answers /cluster/budgets; nil makes that a 404.
@@ -127,7 +131,11 @@ func New(cfg Config) *API {
 
 // Handler gives the API as a handler. It works on the raw path, so that %2F in a name is not a separator;
 // it must not stand behind a mux that cleans paths.
-func (a *API) Handler() http.Handler { return http.HandlerFunc(a.serve) }
+func (a *API) Handler() http.Handler { return a.handler(a.router) }
+
+func (a *API) handler(rt *router) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(rt, w, r) })
+}
 
 // Close ends the streams of GET /watch, which would hold up a server's shutdown.
 func (a *API) Close() { a.closeOnce.Do(func() { close(a.closing) }) }
@@ -138,6 +146,12 @@ func (cfg *Config) setDefaults() {
 	}
 	if cfg.Info.Version == "" {
 		cfg.Info.Version = defaultVersion
+	}
+	if cfg.Unready == nil {
+		cfg.Unready = func() string { return "" }
+	}
+	if cfg.Drain == nil {
+		cfg.Drain = func() {}
 	}
 	if cfg.Status == nil {
 		cfg.Status = func() Connections { return Connections{} }

@@ -67,6 +67,10 @@ func (a *API) nodeRoutes(rt *router) {
 	rt.handle(http.MethodGet, "/cluster", func(*request) (*reply, error) {
 		return jsonReply(http.StatusOK, a.cfg.Cluster.Status())
 	})
+	a.metricsRoute(rt)
+}
+
+func (a *API) metricsRoute(rt *router) {
 	if a.cfg.Metrics != nil {
 		rt.handle(http.MethodGet, "/metrics", func(*request) (*reply, error) { return &reply{stream: a.cfg.Metrics}, nil })
 	}

@@ -40,8 +40,8 @@ type request struct {
 	shown  *fsm.View   // what a read shows, if that is not what is newest when it looks
 }
 
-// serve answers one request, whatever happens.
-func (a *API) serve(w http.ResponseWriter, r *http.Request) {
+// serve answers one request to the endpoints of a table, whatever happens.
+func (a *API) serve(rt *router, w http.ResponseWriter, r *http.Request) {
 	start := a.cfg.Now()
 	out := &countingWriter{ResponseWriter: w}
 	defer func() {
@@ -55,7 +55,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}()
-	rep, err := a.answer(w, r)
+	rep, err := a.answer(rt, w, r)
 	if err != nil {
 		failed := a.errorReply(err)
 		if rep != nil {
@@ -67,8 +67,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // answer finds the endpoint and runs it. A reply next to an error only carries headers.
-func (a *API) answer(w http.ResponseWriter, r *http.Request) (*reply, error) {
-	e, params := a.router.find(r.URL.EscapedPath())
+func (a *API) answer(rt *router, w http.ResponseWriter, r *http.Request) (*reply, error) {
+	e, params := rt.find(r.URL.EscapedPath())
 	if e == nil {
 		return nil, errNotFound
 	}

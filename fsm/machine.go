@@ -23,6 +23,8 @@ type Machine struct {
 	version  uint64 // of the kind that changed last
 
 	view atomic.Pointer[View]
+	// restored is what the first Restore brought, until it is taken.
+	restored atomic.Pointer[View]
 
 	// mu guards what waits for the state to move.
 	mu      sync.Mutex
@@ -45,14 +47,23 @@ func New(onLimits func(*ledger.Outcome)) (*Machine, error) {
 	for _, def := range defs {
 		m.byKind[def.Kind] = def
 	}
-	db, err := newDB(defs)
+	empty, err := m.Empty()
 	if err != nil {
 		return nil, err
 	}
 	m.requests = newRequests()
 	m.ledger = ledger.New()
-	m.view.Store(&View{db: db, defs: m.byKind, versions: map[string]uint64{}})
+	m.view.Store(empty)
 	return m, nil
+}
+
+// Empty gives a state in which nothing is, at index 0.
+func (m *Machine) Empty() (*View, error) {
+	db, err := newDB(m.defs)
+	if err != nil {
+		return nil, err
+	}
+	return &View{db: db, defs: m.byKind, versions: map[string]uint64{}}, nil
 }
 
 // Definition gives what is known of a kind, or nil.
@@ -64,6 +75,11 @@ func (m *Machine) Definitions() []*Definition { return m.defs }
 
 // View gives the newest state.
 func (m *Machine) View() *View { return m.view.Load() }
+
+// TakeRestored gives, once, the state that a Restore brought to the machine when it
+// was empty: what a process that begins knows for certain was the configuration. nil
+// if there was none.
+func (m *Machine) TakeRestored() *View { return m.restored.Swap(nil) }
 
 // Index is the log index of the last command applied.
 func (m *Machine) Index() uint64 { return m.View().index }

@@ -179,6 +179,9 @@ func (m *Machine) Restore(r io.Reader) error {
 	for _, def := range m.defs {
 		m.touch(next.view, def.Kind)
 	}
+	if m.Index() == 0 {
+		m.restored.Store(next.view)
+	}
 	m.publish(next.view, true)
 	return nil
 }

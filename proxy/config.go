@@ -49,6 +49,8 @@ type Machine interface {
 	// Changed is closed at the next change; taken before View, no change is
 	// missed.
 	Changed() <-chan struct{}
+	// Empty gives a configuration that has nothing.
+	Empty() (*fsm.View, error)
 }
 
 // Listener is one address that clients connect to (an item of Kong's
@@ -75,6 +77,12 @@ type Config struct {
 
 	// Machine is where the configuration comes from; required.
 	Machine Machine
+	// Settled is closed when Machine has the newest configuration of its cluster. Until
+	// then Begin is served, so that no request is served by what the configuration
+	// once was on its way there, without the plugins that came later; if that is nil,
+	// requests are answered with 503. A nil Settled: Machine has it.
+	Settled <-chan struct{}
+	Begin   *fsm.View
 	// Env is what plugin instances are given; required.
 	Env *plugin.Env
 
@@ -173,6 +181,9 @@ func (c Config) complete() (Config, error) {
 			return c, fmt.Errorf("%w: listener %s has TLS, but there is no certificate", ErrConfig, l.Address)
 		}
 	}
+	if c.Settled == nil {
+		c.Settled = closed()
+	}
 	setDefault(&c.RealIPHeader, "X-Real-IP")
 	setDefault(&c.Version, DefaultVersion)
 	setDefault(&c.MaxHeadBytes, DefaultMaxHeadBytes)
@@ -190,6 +201,12 @@ func (c Config) complete() (Config, error) {
 		c.Logger = zap.NewNop()
 	}
 	return c, nil
+}
+
+func closed() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
 }
 
 func setDefault[T comparable](field *T, value T) {

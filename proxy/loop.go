@@ -15,15 +15,20 @@ import (
 // storm in: one in compileShare.
 const compileShare = 4
 
-// compileLoop builds whatever configuration is newest, until ctx is done. A
-// change after a quiet time is built at once; changes that arrive during a
+// compileLoop builds whatever configuration is newest once it is settled, until ctx
+// is done. A change after a quiet time is built at once; changes that arrive during a
 // build, or in the rest after it, become one build together.
 func (p *Proxy) compileLoop(ctx context.Context) {
+	select {
+	case <-p.cfg.Settled:
+	case <-ctx.Done():
+		return
+	}
 	rest := time.NewTimer(0)
 	defer rest.Stop()
 	for {
 		changed := p.cfg.Machine.Changed()
-		if view := p.cfg.Machine.View(); view.ConfigIndex() != p.current.Load().index {
+		if view, s := p.cfg.Machine.View(), p.current.Load(); view.ConfigIndex() != s.index || s.pending {
 			took := p.swap(view)
 			rest.Reset((compileShare - 1) * took)
 		}
@@ -41,11 +46,23 @@ func (p *Proxy) compileLoop(ctx context.Context) {
 	}
 }
 
+// first is the configuration that is served first.
+func (p *Proxy) first() (*fsm.View, error) {
+	switch {
+	case p.settled():
+		return p.cfg.Machine.View(), nil
+	case p.cfg.Begin != nil:
+		return p.cfg.Begin, nil
+	}
+	return p.cfg.Machine.Empty()
+}
+
 // swap compiles a view and makes it the configuration of the requests that
 // begin from now on. It says how long that took.
 func (p *Proxy) swap(view *fsm.View) time.Duration {
 	start := time.Now()
 	s := p.compiler.build(view)
+	s.pending = view.Index() == 0 && !p.settled()
 	s.built = time.Now()
 	s.took = s.built.Sub(start)
 	old := p.current.Swap(s)
@@ -60,6 +77,19 @@ func (p *Proxy) swap(view *fsm.View) time.Duration {
 		zap.Int("routes", len(p.compiler.routes.known)), zap.Duration("took", s.took), zap.Int("problems", len(s.problems)))
 	return s.took
 }
+
+func (p *Proxy) settled() bool {
+	select {
+	case <-p.cfg.Settled:
+		return true
+	default:
+		return false
+	}
+}
+
+// Ready says whether requests are served with the configuration of the cluster, and
+// not with one of before this process began.
+func (p *Proxy) Ready() bool { return p.settled() && !p.current.Load().pending }
 
 // Index is the index of the configuration that requests are served with
 // (fsm.View.ConfigIndex).

@@ -82,7 +82,11 @@ func New(cfg Config) (*Proxy, error) {
 	p.exchanges.New = func() any { return newExchange(p) }
 	p.compiler = newCompiler(cfg, p.metrics, p.certificates)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.swap(cfg.Machine.View())
+	first, err := p.first()
+	if err != nil {
+		return nil, err
+	}
+	p.swap(first)
 	return p, nil
 }
 

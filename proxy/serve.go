@@ -92,8 +92,7 @@ func (x *exchange) findRoute() plugin.Verdict {
 	}
 	match, ok := x.snapshot.routes.router.Match(&x.lookup)
 	if !ok {
-		x.selectAll(x.snapshot.unmatched)
-		return x.Error(http.StatusNotFound, "no Route matched with those values")
+		return x.noRoute()
 	}
 	x.match, x.Captures = match, &x.match
 	x.route = x.snapshot.routes.compiled[match.Route.Value.(int)]
@@ -104,6 +103,15 @@ func (x *exchange) findRoute() plugin.Verdict {
 	}
 	x.setTarget()
 	return plugin.Continue
+}
+
+// noRoute answers a request that no route matches.
+func (x *exchange) noRoute() plugin.Verdict {
+	if x.snapshot.pending {
+		return x.Error(http.StatusServiceUnavailable, "this node has no configuration yet", plugin.Field{Name: "Retry-After", Value: "1"})
+	}
+	x.selectAll(x.snapshot.unmatched)
+	return x.Error(http.StatusNotFound, "no Route matched with those values")
 }
 
 // checkProtocol answers requests that came in another protocol than their

@@ -25,6 +25,9 @@ type snapshot struct {
 	unmatched chain
 	directory *directory
 	problems  []Problem
+	// pending says that this is no configuration: the node has not heard of its
+	// cluster's yet.
+	pending bool
 
 	// superseded is closed when a newer snapshot is served.
 	superseded chan struct{}

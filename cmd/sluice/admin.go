@@ -28,20 +28,20 @@ const (
 	adminStopTimeout  = 5 * time.Second
 )
 
-// adminServer is the listeners of the Admin API.
+// adminServer is the listeners of the Admin API, or of the Status API.
 type adminServer struct {
 	servers []*http.Server
 	serving sync.WaitGroup
 }
 
-// startAdmin binds every listener before it returns. source may be nil if no
-// listener has TLS.
-func startAdmin(ctx context.Context, listeners []config.Listener, source *certs.Source, handler http.Handler, log *zap.Logger) (*adminServer, error) {
+// startAdmin binds every listener before it returns. what is what they are for; source
+// may be nil if no listener has TLS.
+func startAdmin(ctx context.Context, what string, listeners []config.Listener, source *certs.Source, handler http.Handler, log *zap.Logger) (*adminServer, error) {
 	a := &adminServer{}
 	for _, l := range listeners {
 		ln, err := listen.TCP(ctx, l.Addr)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("the Admin API cannot listen on %s: %w", l.Addr, err), a.shutdown(ctx))
+			return nil, errors.Join(fmt.Errorf("%s cannot listen on %s: %w", what, l.Addr, err), a.shutdown(ctx))
 		}
 		var protocols http.Protocols
 		protocols.SetHTTP1(true)
@@ -59,7 +59,7 @@ func startAdmin(ctx context.Context, listeners []config.Listener, source *certs.
 		a.servers = append(a.servers, server)
 		a.serving.Go(func() {
 			if err := serve(ln); !errors.Is(err, http.ErrServerClosed) {
-				log.Error("the Admin API stopped serving", zap.String("address", l.Addr), zap.Error(err))
+				log.Error(what+" stopped serving", zap.String("address", l.Addr), zap.Error(err))
 			}
 		})
 	}

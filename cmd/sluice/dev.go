@@ -40,7 +40,7 @@ func devCommand() *cobra.Command {
 		Short: "Run a whole cluster on this machine",
 		Long: `Dev runs a cluster of nodes on this machine, each a process of its own, so that
 one can be killed and started again by hand. Node 1 has Kong's ports (8000 and
-8443 for the proxy, 8001 and 8444 for the Admin API, 8005 for the cluster), node
+8443 for the proxy, 8001 and 8444 for the Admin API, 8007 for its status, 8005 for the cluster), node
 i has them plus (i-1)*10000. Everything listens on loopback.
 
 Ctrl-C stops all of it; the nodes' data stays in --dir and is there again at the

@@ -30,11 +30,11 @@ type devNode struct {
 	httpsURL, adminsURL string
 }
 
-type devPorts struct{ proxy, proxyTLS, admin, adminTLS, cluster int }
+type devPorts struct{ proxy, proxyTLS, admin, adminTLS, status, cluster int }
 
 func portsOf(i, offset int) devPorts {
 	base := offset + i*portStep
-	return devPorts{proxy: 8000 + base, proxyTLS: 8443 + base, admin: 8001 + base, adminTLS: 8444 + base, cluster: 8005 + base}
+	return devPorts{proxy: 8000 + base, proxyTLS: 8443 + base, admin: 8001 + base, adminTLS: 8444 + base, status: 8007 + base, cluster: 8005 + base}
 }
 
 // devNodes writes the nodes' settings files.
@@ -74,6 +74,7 @@ func (n *devNode) settings(join []string) string {
 	fmt.Fprintf(&b, "# Written anew by every \"sluice dev\".\nnode_name = %s\ndata_dir = %s\n", n.name, strings.ReplaceAll(n.dir, "#", `\#`))
 	fmt.Fprintf(&b, "proxy_listen = 127.0.0.1:%d, 127.0.0.1:%d http2 ssl\n", n.ports.proxy, n.ports.proxyTLS)
 	fmt.Fprintf(&b, "admin_listen = 127.0.0.1:%d, 127.0.0.1:%d http2 ssl\n", n.ports.admin, n.ports.adminTLS)
+	fmt.Fprintf(&b, "status_listen = 127.0.0.1:%d\n", n.ports.status)
 	fmt.Fprintf(&b, "cluster_listen = 127.0.0.1:%d\n", n.ports.cluster)
 	if len(join) > 1 {
 		fmt.Fprintf(&b, "join = %s\nexpect = %d\n", strings.Join(join, ", "), len(join))
@@ -111,7 +112,7 @@ func shorten(path string) string {
 // in their directories.
 func (n *devNode) environ() []string {
 	own := []string{"SLUICE_CONF"}
-	for _, name := range []string{"node_name", "data_dir", "proxy_listen", "admin_listen", "cluster_listen", "cluster_advertise", "join", "expect",
+	for _, name := range []string{"node_name", "data_dir", "proxy_listen", "admin_listen", "status_listen", "cluster_listen", "cluster_advertise", "join", "expect",
 		"proxy_access_log", "proxy_error_log", "admin_access_log", "admin_error_log"} {
 		own = append(own, config.Find(name).Variables()...)
 	}

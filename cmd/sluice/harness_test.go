@@ -138,7 +138,7 @@ type testNode struct {
 	args    []string // further flags, for the next start
 	stdout  *os.File // nil: nowhere
 
-	adminPort, adminTLSPort, proxyPort, proxyTLSPort, clusterPort int
+	adminPort, adminTLSPort, proxyPort, proxyTLSPort, statusPort, clusterPort int
 
 	cmd    *exec.Cmd
 	stderr bytes.Buffer // of the running or last process, to be read once ended
@@ -188,7 +188,7 @@ func (c *testCluster) cleanup() {
 }
 
 // waitReady waits until every running node sees every running one alive, has a
-// leader, and its proxy answers.
+// leader, and is ready for requests.
 func (c *testCluster) waitReady() {
 	c.t.Helper()
 	waitFor(c.t, "a cluster", func() error {
@@ -215,8 +215,8 @@ func (c *testCluster) waitReady() {
 			if alive != running || status.Leader == "" || !status.Quorum {
 				return fmt.Errorf("%s sees %d of %d alive, leader %q", n.name, alive, running, status.Leader)
 			}
-			if _, err := n.try("GET", n.proxyURL("/"), nil, ""); err != nil {
-				return err
+			if a, err := n.try("GET", n.statusURL("/status/ready"), nil, ""); err != nil || a.status != 200 {
+				return fmt.Errorf("%s is not ready: %d %s %v", n.name, a.status, a.body, err)
 			}
 		}
 		return nil
@@ -270,7 +270,7 @@ func (c *testCluster) join() string {
 // takePorts gives the node new ports, for its next start.
 func (n *testNode) takePorts() {
 	n.t.Helper()
-	for _, p := range []*int{&n.adminPort, &n.adminTLSPort, &n.proxyPort, &n.proxyTLSPort, &n.clusterPort} {
+	for _, p := range []*int{&n.adminPort, &n.adminTLSPort, &n.proxyPort, &n.proxyTLSPort, &n.statusPort, &n.clusterPort} {
 		*p = freePort(n.t)
 	}
 }
@@ -284,7 +284,7 @@ func (n *testNode) start() {
 	args := []string{"start", "--node-name", n.name, "--data-dir", n.dir,
 		"--proxy-listen", fmt.Sprintf("127.0.0.1:%d, 127.0.0.1:%d http2 ssl", n.proxyPort, n.proxyTLSPort),
 		"--admin-listen", fmt.Sprintf("127.0.0.1:%d, 127.0.0.1:%d http2 ssl", n.adminPort, n.adminTLSPort),
-		"--cluster-listen", fmt.Sprintf("127.0.0.1:%d", n.clusterPort)}
+		"--status-listen", fmt.Sprintf("127.0.0.1:%d", n.statusPort), "--cluster-listen", fmt.Sprintf("127.0.0.1:%d", n.clusterPort)}
 	if len(n.cluster.nodes) > 1 {
 		args = append(args, "--join", n.cluster.join(), "--expect", strconv.Itoa(len(n.cluster.nodes)))
 	}
@@ -360,6 +360,10 @@ func (n *testNode) adminURL(path string) string {
 
 func (n *testNode) proxyURL(path string) string {
 	return fmt.Sprintf("http://127.0.0.1:%d%s", n.proxyPort, path)
+}
+
+func (n *testNode) statusURL(path string) string {
+	return fmt.Sprintf("http://127.0.0.1:%d%s", n.statusPort, path)
 }
 
 // answer is a whole HTTP response.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,7 +82,9 @@ type gateway struct {
 	plugins *plugin.Env  // nil if proxy_listen is off
 	proxy   *proxy.Proxy // likewise
 	admin   *adminServer
+	status  *adminServer
 
+	drained  atomic.Bool // asked for over the Status API
 	leaving  atomic.Bool
 	left     chan struct{} // closed when leaving is over
 	leaveErr error         // why it failed; to be read after left
@@ -186,6 +189,7 @@ func (g *gateway) openProxy(ctx context.Context) error {
 		ReadHeaderTimeout: g.cfg.ClientHeaderTimeout(), IdleTimeout: g.cfg.KeepaliveTimeout(),
 		BodyTimeout: g.cfg.ClientBodyTimeout(), SendTimeout: g.cfg.SendTimeout(),
 	}
+	conf.Settled, conf.Begin = g.settle(), g.machine.TakeRestored()
 	conf.KeepaliveRequests, conf.Keepalive = g.cfg.KeepaliveRequests(), keepalive(g.cfg)
 	conf.Vaults = vault.New(vault.Config{EnvPrefix: g.cfg.VaultEnvPrefix(), Dir: g.cfg.VaultFileDirectory()})
 	conf.Loops, conf.Hold = shareProcessors()
@@ -224,27 +228,49 @@ func (g *gateway) openAdmin(ctx context.Context) error {
 	conf := api.Config{
 		Cluster: apiCluster{g.node}, Machine: g.machine, Plugins: plugin.All, Info: g.info(), Budgets: apiBudgets{g.limiter, g.node},
 		Metrics: promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(g.adminLog)}),
+		Keep:    fsm.Keep{Changes: g.cfg.HistoryChanges(), Bytes: g.cfg.HistorySize()},
 		Logger:  g.adminLog, AccessLog: combined, LogLevels: newClusterLevels(g.levels, g.node),
 	}
 	if g.proxy != nil {
 		conf.Status, conf.Problems = g.connections, g.problems
 	}
-	source := (*certs.Source)(nil)
-	if hasTLS(g.cfg.AdminListen()) {
-		if source, err = g.certificates(g.cfg.AdminCertificates()); err != nil {
-			return err
-		}
-	}
+	conf.Unready, conf.Drain = g.unready, func() { g.drained.Store(true) }
 	admin := api.New(conf)
 	handler := logged(g.operations(admin.Handler()))
-	if g.admin, err = startAdmin(ctx, g.cfg.AdminListen(), source, handler, g.adminLog); err != nil {
+	if g.admin, err = g.serveHTTP(ctx, "the Admin API", g.cfg.AdminListen(), g.cfg.AdminCertificates, handler); err != nil {
 		return err
 	}
 	g.onClose(func(ctx context.Context) error {
 		admin.Close()
 		return g.admin.shutdown(ctx)
 	})
+	if g.status, err = g.serveHTTP(ctx, "the Status API", g.cfg.StatusListen(), g.cfg.StatusCertificates, admin.StatusHandler()); err != nil {
+		return err
+	}
+	g.onClose(g.status.shutdown)
 	return nil
+}
+
+// serveHTTP starts listeners of net/http, with the certificates of those with TLS.
+func (g *gateway) serveHTTP(ctx context.Context, what string, on []config.Listener, files func() (certs, keys []string), handler http.Handler) (_ *adminServer, err error) {
+	source := (*certs.Source)(nil)
+	if hasTLS(on) {
+		if source, err = g.certificates(files()); err != nil {
+			return nil, err
+		}
+	}
+	return startAdmin(ctx, what, on, source, handler, g.adminLog)
+}
+
+// unready says why requests should not be sent to this node.
+func (g *gateway) unready() string {
+	switch {
+	case g.drained.Load(), g.leaving.Load():
+		return "draining"
+	case g.proxy != nil && !g.proxy.Ready():
+		return "the configuration of the cluster is not here yet"
+	}
+	return ""
 }
 
 // certificates gives the source of a listener's certificates: the files that
@@ -291,6 +317,6 @@ func (g *gateway) summary() string {
 	if logs == "" {
 		logs = "off"
 	}
-	return fmt.Sprintf("sluice %s: %s: proxy %s; admin %s; cluster %s; data %s; log %s",
-		buildVersion(), upMark(g.cfg.NodeName()), addrs(g.cfg.ProxyListen()), addrs(g.cfg.AdminListen()), g.cfg.ClusterListen(), g.cfg.DataDir(), logs)
+	return fmt.Sprintf("sluice %s: %s: proxy %s; admin %s; status %s; cluster %s; data %s; log %s",
+		buildVersion(), upMark(g.cfg.NodeName()), addrs(g.cfg.ProxyListen()), addrs(g.cfg.AdminListen()), addrs(g.cfg.StatusListen()), g.cfg.ClusterListen(), g.cfg.DataDir(), logs)
 }

@@ -52,6 +52,9 @@ func (c *Config) ProxyListen() []Listener { return c.listen("proxy_listen") }
 // AdminListen gives the addresses of the Admin API; none if off.
 func (c *Config) AdminListen() []Listener { return c.listen("admin_listen") }
 
+// StatusListen gives the addresses of the Status API; none if off.
+func (c *Config) StatusListen() []Listener { return c.listen("status_listen") }
+
 // ClusterListen is the host:port of the cluster port.
 func (c *Config) ClusterListen() string { return c.text("cluster_listen") }
 
@@ -64,6 +67,11 @@ func (c *Config) Join() []string { return c.list("join") }
 
 // Expect is how many nodes form a new cluster; 0: none is formed by meeting.
 func (c *Config) Expect() int { return value[int](c, "expect") }
+
+// HistoryChanges and HistorySize bound the history of the configuration: in changes, and
+// in bytes.
+func (c *Config) HistoryChanges() int { return value[int](c, "history_changes") }
+func (c *Config) HistorySize() int64  { return value[int64](c, "history_size") }
 
 // MaxVoters is how many nodes vote at most.
 func (c *Config) MaxVoters() int { return value[int](c, "max_voters") }
@@ -146,6 +154,11 @@ func (c *Config) ProxyCertificates() (certs, keys []string) {
 // AdminCertificates is ProxyCertificates for the Admin API.
 func (c *Config) AdminCertificates() (certs, keys []string) {
 	return c.list("admin_ssl_cert"), c.list("admin_ssl_cert_key")
+}
+
+// StatusCertificates is ProxyCertificates for the Status API.
+func (c *Config) StatusCertificates() (certs, keys []string) {
+	return c.list("status_ssl_cert"), c.list("status_ssl_cert_key")
 }
 
 func value[T any](c *Config, name string) T {

@@ -94,7 +94,7 @@ func TestVaults(t *testing.T) {
 // sees it arrive.
 func TestEverySettingEveryLayer(t *testing.T) {
 	values := map[string]string{
-		"proxy_listen": "127.0.0.1:1", "admin_listen": "off", "cluster_listen": "127.0.0.1:2", "cluster_advertise": "10.0.0.1:3",
+		"proxy_listen": "127.0.0.1:1", "admin_listen": "off", "status_listen": "off", "history_changes": "10", "history_size": "1m", "cluster_listen": "127.0.0.1:2", "cluster_advertise": "10.0.0.1:3",
 		"join": "a:1, b:2", "expect": "0", "max_voters": "3", "insecure_cluster": "on", "node_name": "n", "data_dir": "/d", "limits_audit": "audit", "vault_env_prefix": "X_", "vault_file_directory": "/s", "database": "postgres",
 		"log_level": "crit", "trusted_ips": "10.0.0.0/8", "real_ip_header": "X-Forwarded-For", "real_ip_recursive": "on", "headers": "off",
 		"ssl_cipher_suite": "old", "ssl_ciphers": "AES128-SHA", "ssl_protocols": "TLSv1.2", "ssl_prefer_server_ciphers": "off", "ssl_dhparam": "ffdhe2048",
@@ -289,13 +289,13 @@ func TestSeeds(t *testing.T) {
 // TestKongsOwn: what was made for Kong is accepted and told once.
 func TestKongsOwn(t *testing.T) {
 	c, err := loaded(t, "admin_gui_listen = off\nnginx_http_lua_shared_dict = x 1m\n", []string{
-		"KONG_PG_HOST=db", "KONG_NGINX_PROXY_PROXY_BUFFER_SIZE=8k", "KONG_PROXY_SERVICE_HOST=10.0.0.1", "SLUICE_PORT=tcp://10.0.0.2:80", "PATH=/bin", "KONG_STATUS_LISTEN=off",
+		"KONG_PG_HOST=db", "KONG_NGINX_PROXY_PROXY_BUFFER_SIZE=8k", "KONG_PROXY_SERVICE_HOST=10.0.0.1", "SLUICE_PORT=tcp://10.0.0.2:80", "PATH=/bin", "KONG_STATUS_ACCESS_LOG=off",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	notes := strings.Join(c.Notes(), "\n")
-	for _, want := range []string{"KONG_PG_HOST", "KONG_NGINX_PROXY_PROXY_BUFFER_SIZE", "KONG_STATUS_LISTEN", "admin_gui_listen (", "nginx_http_lua_shared_dict ("} {
+	for _, want := range []string{"KONG_PG_HOST", "KONG_NGINX_PROXY_PROXY_BUFFER_SIZE", "KONG_STATUS_ACCESS_LOG", "admin_gui_listen (", "nginx_http_lua_shared_dict ("} {
 		if line := strings.Split(notes, "\n")[0]; !strings.Contains(line, want) || !strings.Contains(line, "not used") {
 			t.Errorf("unused settings do not name %s: %s", want, line)
 		}

@@ -12,7 +12,7 @@ import (
 // contradictions finds values that are right alone and wrong together.
 func (c *Config) contradictions() Problems {
 	var ps Problems
-	for _, pair := range [][2]string{{"ssl_cert", "ssl_cert_key"}, {"admin_ssl_cert", "admin_ssl_cert_key"}} {
+	for _, pair := range [][2]string{{"ssl_cert", "ssl_cert_key"}, {"admin_ssl_cert", "admin_ssl_cert_key"}, {"status_ssl_cert", "status_ssl_cert_key"}} {
 		certs, keys := c.list(pair[0]), c.list(pair[1])
 		if len(certs) != len(keys) {
 			ps = append(ps, fmt.Errorf("%s names %d files and %s %d: every certificate needs its key", pair[0], len(certs), pair[1], len(keys)))
@@ -37,6 +37,9 @@ func (c *Config) contradictions() Problems {
 	if slices.ContainsFunc(c.AdminListen(), func(l Listener) bool { return l.ProxyProtocol }) {
 		ps = append(ps, errors.New("admin_listen: the flag proxy_protocol is not supported for the Admin API"))
 	}
+	if slices.ContainsFunc(c.StatusListen(), func(l Listener) bool { return l.ProxyProtocol }) {
+		ps = append(ps, errors.New("status_listen: the flag proxy_protocol is not supported for the Status API"))
+	}
 	if c.DataDir() == "" {
 		ps = append(ps, errors.New("data_dir must not be empty"))
 	}
@@ -57,7 +60,7 @@ func loopback(addr string) bool {
 func (c *Config) sharedPorts() []error {
 	type claim struct{ setting, addr string }
 	claims := []claim{{"cluster_listen", c.ClusterListen()}}
-	for _, name := range []string{"proxy_listen", "admin_listen"} {
+	for _, name := range []string{"proxy_listen", "admin_listen", "status_listen"} {
 		for _, l := range c.listen(name) {
 			claims = append(claims, claim{name, l.Addr})
 		}

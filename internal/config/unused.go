@@ -10,7 +10,7 @@ import (
 func unusedKong() []string {
 	return []string{
 		"prefix", "plugins", "dedicated_config_processing", "pluginserver_names", "port_maps", "anonymous_reports", "node_id", "role",
-		"status_listen", "status_access_log", "status_error_log", "status_ssl_cert", "status_ssl_cert_key",
+		"status_access_log", "status_error_log",
 		"stream_listen", "proxy_stream_access_log", "proxy_stream_error_log",
 		"proxy_server", "proxy_server_ssl_verify", "error_template_html", "error_template_json", "error_template_xml", "error_template_plain", "error_default_type",
 		"admin_gui_listen", "admin_gui_url", "admin_gui_path", "admin_gui_api_url", "admin_gui_access_log", "admin_gui_error_log", "admin_gui_ssl_cert",

@@ -212,7 +212,7 @@ func (rv *rivals) startNodes(ctx context.Context) error {
 		plain, admin, log := addrs[limitNodes+i], addrs[2*limitNodes+i], filepath.Join(dir, "error.log")
 		n := &member{target: &target{name: name, dir: dir, plain: plain, admin: "http://" + admin}, env: append(withoutSettings(os.Environ()),
 			"SLUICE_NODE_NAME="+name, "SLUICE_JOIN="+join, fmt.Sprintf("SLUICE_EXPECT=%d", limitNodes),
-			"KONG_PROXY_LISTEN="+plain+" reuseport backlog=4096", "KONG_ADMIN_LISTEN="+admin, "SLUICE_CLUSTER_LISTEN="+addrs[i],
+			"KONG_PROXY_LISTEN="+plain+" reuseport backlog=4096", "KONG_ADMIN_LISTEN="+admin, "KONG_STATUS_LISTEN=off", "SLUICE_CLUSTER_LISTEN="+addrs[i],
 			"SLUICE_DATA_DIR="+filepath.Join(dir, "data"), "SLUICE_MANAGER_LISTEN=off",
 			"KONG_PROXY_ACCESS_LOG=off", "KONG_ADMIN_ACCESS_LOG=off", "KONG_PROXY_ERROR_LOG="+log, "KONG_ADMIN_ERROR_LOG="+log)}
 		if err := n.start(rv.b); err != nil {

@@ -38,7 +38,7 @@ func startSluice(ctx context.Context, b *bench, s setup) (*target, error) {
 	cmd.Dir = t.dir
 	cmd.Env = append(withoutSettings(os.Environ()),
 		"KONG_PROXY_LISTEN="+t.plain+" reuseport backlog=4096, "+t.tls+" http2 ssl reuseport backlog=4096",
-		"KONG_ADMIN_LISTEN="+t.inner[0], "SLUICE_CLUSTER_LISTEN="+t.inner[1],
+		"KONG_ADMIN_LISTEN="+t.inner[0], "KONG_STATUS_LISTEN=off", "SLUICE_CLUSTER_LISTEN="+t.inner[1],
 		"SLUICE_DATA_DIR="+filepath.Join(t.dir, "data"), "SLUICE_MANAGER_LISTEN=off",
 		"KONG_PROXY_ACCESS_LOG="+access, "KONG_ADMIN_ACCESS_LOG=off",
 		"KONG_PROXY_ERROR_LOG="+filepath.Join(t.dir, "error.log"), "KONG_ADMIN_ERROR_LOG="+filepath.Join(t.dir, "error.log"),

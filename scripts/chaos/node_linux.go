@@ -64,7 +64,7 @@ func (n *node) start() error {
 	}
 	defer stderr.Close()
 	args := append([]string{"start", "--node-name", n.name, "--data-dir", n.data(),
-		"--proxy-listen", n.addr(proxyPort), "--admin-listen", n.addr(adminPort),
+		"--proxy-listen", n.addr(proxyPort), "--admin-listen", n.addr(adminPort), "--status-listen", "off",
 		"--cluster-listen", n.addr(clusterPort), "--insecure-cluster",
 		"--proxy-access-log", "off", "--admin-access-log", "off", "--log-level", "info",
 		"--limits-audit", filepath.Join(n.dir, book.AuditDir)}, n.args...)

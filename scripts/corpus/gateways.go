@@ -253,7 +253,7 @@ func startSluice(g *gateway, dir string, port int, _ *net.TCPAddr) (*exec.Cmd, e
 	}
 	return exec.Command(g.binary, "start", "--data-dir", dir,
 		"--proxy-listen", fmt.Sprintf("127.0.0.1:%d", port),
-		"--admin-listen", fmt.Sprintf("127.0.0.1:%d", g.admin),
+		"--admin-listen", fmt.Sprintf("127.0.0.1:%d", g.admin), "--status-listen", "off",
 		"--cluster-listen", fmt.Sprintf("127.0.0.1:%d", clusterPort)), nil
 }
 

@@ -69,7 +69,7 @@ func run(binary string) (err error) {
 	var output bytes.Buffer
 	cmd := exec.Command(binary, "start", "--data-dir", filepath.Join(dir, "data"),
 		"--proxy-listen", fmt.Sprintf("127.0.0.1:%d http2, 127.0.0.1:%d http2 ssl", clear, secure),
-		"--admin-listen", fmt.Sprintf("127.0.0.1:%d", admin),
+		"--admin-listen", fmt.Sprintf("127.0.0.1:%d", admin), "--status-listen", "off",
 		"--cluster-listen", fmt.Sprintf("127.0.0.1:%d", cluster))
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
