@@ -19,6 +19,7 @@ import (
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/fsm/schema"
 	"github.com/sluicegate/sluice/fsm/schema/entities"
+	"github.com/sluicegate/sluice/proxy/explain"
 	"github.com/sluicegate/sluice/proxy/plugin"
 )
 
@@ -72,6 +73,8 @@ type Config struct {
 	Drain   func()
 	// LogLevels answers /debug/*/log-level; nil makes that a 404.
 	LogLevels LogLevels
+	// Explain answers POST /explain; nil makes that a 404.
+	Explain func(*explain.Question) *explain.Explanation
 	// Budgets answers /cluster/budgets; nil makes that a 404.
 	Budgets Budgets
 	// Origins lists the web origins that browsers may call the API from (Kong's admin_gui_origin).
@@ -181,6 +184,7 @@ func (a *API) routes() *router {
 	rt := newRouter()
 	a.nodeRoutes(rt)
 	a.budgetRoutes(rt)
+	a.explainRoutes(rt)
 	a.schemaRoutes(rt)
 	a.levelRoutes(rt)
 	for _, c := range a.collections {

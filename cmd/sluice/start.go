@@ -232,7 +232,7 @@ func (g *gateway) openAdmin(ctx context.Context) error {
 		Logger:  g.adminLog, AccessLog: combined, LogLevels: newClusterLevels(g.levels, g.node),
 	}
 	if g.proxy != nil {
-		conf.Status, conf.Problems = g.connections, g.problems
+		conf.Status, conf.Problems, conf.Explain = g.connections, g.problems, g.proxy.Explain
 	}
 	conf.Unready, conf.Drain = g.unready, func() { g.drained.Store(true) }
 	admin := api.New(conf)

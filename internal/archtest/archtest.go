@@ -29,7 +29,7 @@ func floors() []floor {
 		{"limiter", 3}, {"limiter/inprocess", 3},
 		{"fsm", 4},
 		{"proxy/http1", 4},
-		{"proxy/plugin", 5}, {"proxy/plugin/*", 5}, {"proxy/router", 5}, {"proxy/upstream", 5}, {"proxy/tlsconf", 5},
+		{"proxy/explain", 5}, {"proxy/plugin", 5}, {"proxy/plugin/*", 5}, {"proxy/router", 5}, {"proxy/upstream", 5}, {"proxy/tlsconf", 5},
 		{"proxy/plugins/internal/expr", 5}, {"proxy/plugins/internal/*", 6},
 		{"proxy/plugins/*", 7},
 		{"proxy", 8}, {"cluster", 8}, {"cluster/*", 8},

@@ -54,6 +54,11 @@ type (
 	Logger interface {
 		Log(ex *Exchange)
 	}
+	// Counter is no phase: it says under which limit and key a request would be
+	// counted, for explanations. It counts nothing.
+	Counter interface {
+		CountedAs(ex *Exchange) (limit *limiter.Limit, key string)
+	}
 )
 
 // Instance is one configured plugin, as its constructor sees it.
@@ -142,6 +147,8 @@ type Definition struct {
 	// one sentence each; nil if there never is anything. The Admin API says it
 	// to who writes such a plugin.
 	Warn func(config map[string]any) []string
+	// Identifies says that the plugin finds out who the consumer is.
+	Identifies bool
 	// Unused names fields of config that are accepted and not used: a vault
 	// reference in one is not looked for, and disables nothing.
 	Unused []string

@@ -54,7 +54,7 @@ const (
 
 func init() {
 	plugin.Register(&plugin.Definition{
-		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New,
+		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New, Identifies: true,
 	})
 }
 

@@ -79,6 +79,7 @@ var (
 	_ plugin.Accessor     = (*Plugin)(nil)
 	_ plugin.HeaderFilter = (*Plugin)(nil)
 	_ plugin.Logger       = (*Plugin)(nil)
+	_ plugin.Counter      = (*Plugin)(nil)
 )
 
 // New makes an instance; see plugin.Definition.
@@ -127,6 +128,11 @@ func (p *Plugin) Access(ex *plugin.Exchange) plugin.Verdict {
 	}
 	ex.Put(p, &flight{})
 	return ex.Error(int(p.ErrorCode), p.ErrorMessage)
+}
+
+// CountedAs implements plugin.Counter.
+func (p *Plugin) CountedAs(ex *plugin.Exchange) (*limiter.Limit, string) {
+	return &p.limit, strings.Clone(p.shared.Key(ex, &p.identity))
 }
 
 // FilterHeader implements plugin.HeaderFilter: it tells the client what is left.

@@ -47,7 +47,7 @@ const sharedToken = "authenticated_jwt_token"
 
 func init() {
 	plugin.Register(&plugin.Definition{
-		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New,
+		Name: name, Version: version, Priority: priority, Schema: configSchema(), New: New, Identifies: true,
 	})
 }
 

@@ -31,6 +31,8 @@
 package ratelimiting
 
 import (
+	"strings"
+
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/limiter"
@@ -93,6 +95,7 @@ type Plugin struct {
 var (
 	_ plugin.Accessor     = (*Plugin)(nil)
 	_ plugin.HeaderFilter = (*Plugin)(nil)
+	_ plugin.Counter      = (*Plugin)(nil)
 )
 
 // New makes an instance; see plugin.Definition.
@@ -139,6 +142,11 @@ func (c *Config) windows() []ratelimit.Window {
 // answers it. See ratelimit.Gate for what it costs.
 func (p *Plugin) Access(ex *plugin.Exchange) plugin.Verdict {
 	return p.gate.Access(ex, p.shared.Key(ex, &p.identity))
+}
+
+// CountedAs implements plugin.Counter.
+func (p *Plugin) CountedAs(ex *plugin.Exchange) (*limiter.Limit, string) {
+	return &p.gate.Limit, strings.Clone(p.shared.Key(ex, &p.identity))
 }
 
 // FilterHeader implements plugin.HeaderFilter: it tells the client what is left.

@@ -109,6 +109,7 @@ type Plugin struct {
 var (
 	_ plugin.Accessor     = (*Plugin)(nil)
 	_ plugin.HeaderFilter = (*Plugin)(nil)
+	_ plugin.Counter      = (*Plugin)(nil)
 )
 
 // New makes an instance; see plugin.Definition.
@@ -174,6 +175,11 @@ func (c *Config) identifiers() []string {
 // answers it. See ratelimit.Gate for what it costs; a compound_identifier
 // allocates its key.
 func (p *Plugin) Access(ex *plugin.Exchange) plugin.Verdict { return p.gate.Access(ex, p.key(ex)) }
+
+// CountedAs implements plugin.Counter.
+func (p *Plugin) CountedAs(ex *plugin.Exchange) (*limiter.Limit, string) {
+	return &p.gate.Limit, strings.Clone(p.key(ex))
+}
 
 // FilterHeader implements plugin.HeaderFilter: it tells the client what is left.
 func (p *Plugin) FilterHeader(ex *plugin.Exchange) { p.gate.FilterHeader(ex) }
