@@ -215,9 +215,13 @@ func (w *write) noLeader(ctx context.Context, last error) error {
 	if w.node.HasLeader() {
 		return w.unknown(fmt.Errorf("%w that answers: %w", ErrNoLeader, last))
 	}
-	e := w.node.noQuorum(ctx)
-	e.Sent = w.sent
-	return e
+	err := w.node.noQuorum(ctx)
+	var none *NoQuorumError
+	if !errors.As(err, &none) {
+		return w.unknown(err)
+	}
+	none.Sent = w.sent
+	return none
 }
 
 // ApplyLocal carries out a command if this node leads; ErrNotLeader otherwise.

@@ -83,7 +83,7 @@ func Open(ctx context.Context, conf Config) (*Node, error) {
 	n := &Node{conf: conf, log: conf.Logger, handlers: map[string]Handler{},
 		leaderMoved: newBroadcast(),
 		lookAfter:   make(chan struct{}, 1), tell: make(chan struct{}, 1), dirty: make(chan struct{}, 1),
-		writes: make(chan struct{}, maxWrites), applies: newApplies()}
+		writes: make(chan struct{}, maxWrites), applies: newApplies(), reach: reachability{turn: make(chan struct{}, 1)}}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.dir = newDirectory(func() { wake(n.lookAfter) })
 	for name, h := range conf.Handlers {

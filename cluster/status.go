@@ -137,26 +137,35 @@ func each(members map[string]member, f func(member)) {
 	wg.Wait()
 }
 
-// reachability shares one count of reachable voters among many who ask.
+// reachability shares one count of reachable voters among many who ask. Who has the
+// place in turn counts; a mutex would be waited for longer than the context lasts.
 type reachability struct {
-	mu    sync.Mutex
+	turn  chan struct{}
 	at    time.Time
 	count int
 }
 
-// noQuorum counts the voters that answer now.
-func (n *Node) noQuorum(ctx context.Context) *NoQuorumError {
+// noQuorum counts the voters that answer now. It is the context's error if that ends
+// before.
+func (n *Node) noQuorum(ctx context.Context) error {
 	voters := map[string]member{}
 	for _, s := range n.servers() {
 		if s.Suffrage == raft.Voter {
 			voters[string(s.ID)] = member{ID: string(s.ID), Address: n.dir.address(string(s.ID))}
 		}
 	}
-	n.reach.mu.Lock()
-	defer n.reach.mu.Unlock()
+	select {
+	case n.reach.turn <- struct{}{}:
+		defer func() { <-n.reach.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	if time.Since(n.reach.at) > reachableFor {
-		n.reach.count = len(n.probe(ctx, voters))
-		n.reach.at = time.Now()
+		count := len(n.probe(ctx, voters))
+		if ctx.Err() != nil {
+			return context.Cause(ctx) // the count is of those who were asked in time
+		}
+		n.reach.count, n.reach.at = count, time.Now()
 	}
 	return &NoQuorumError{Reachable: min(n.reach.count, len(voters)), Voters: len(voters)}
 }
