@@ -41,6 +41,13 @@ func (d *Draft) Do(ops ...Op) ([]*Entity, *Error) {
 	return entities, nil
 }
 
+// Together carries out operations as one change of the configuration (Write.Whole). After
+// an error the draft is of no use any more.
+func (d *Draft) Together(ops ...Op) *Error {
+	_, err := d.m.whole(d.txn, d.view.index, &Write{Now: d.now, Ops: ops, Whole: true})
+	return err
+}
+
 // Become makes the draft what another configuration is. After an error it is of no
 // use any more.
 func (d *Draft) Become(to *View) error {
@@ -72,7 +79,11 @@ func (e *Entity) same(o *Entity) bool { return e.ExpiresAt == o.ExpiresAt && byt
 func (d *Draft) Write() *Write {
 	w := &Write{Now: d.now, Whole: true}
 	for _, c := range d.Changes() {
-		w.Ops = append(w.Ops, c.op())
+		op := c.op()
+		if c.Before != nil && c.Before.Expired(d.now) {
+			op.IfIndex = 0 // the write itself may remove it first
+		}
+		w.Ops = append(w.Ops, op)
 	}
 	return w
 }

@@ -158,6 +158,12 @@ func (e *Entity) named(f Foreign) []string {
 // two sets of an id and one more value are only equal if both parts are.
 const uniqueSeparator = "\x00"
 
+// UniqueKey is the key of the i-th unique set (Definition.Unique) of an entity with these
+// fields, "" if it has none: two entities that have the same one exclude each other.
+func (d *Definition) UniqueKey(i int, fields map[string]any) string {
+	return uniqueKey(d.Unique[i], fields)
+}
+
 // uniqueKey joins the values of a set of fields. A set of one null field has
 // no key (null never collides); inside a larger set null is a value like any
 // other.

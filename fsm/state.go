@@ -206,11 +206,11 @@ func (v *View) LookupNested(kind, ownerID, key string) *Entity {
 	if def == nil || def.NestedKey == "" || ownerID == "" || key == "" {
 		return nil
 	}
-	return first(v.db.Txn(false), kind, uniqueIndex(0), ownerID+uniqueSeparator+key)
+	return first(v.txn(), kind, uniqueIndex(0), ownerID+uniqueSeparator+key)
 }
 
-// LookupUnique gives the entity whose i-th unique set (Definition.Unique, of
-// one field) has a value, or nil.
+// LookupUnique gives the entity whose i-th unique set (Definition.Unique) has a key
+// (Definition.UniqueKey; of a set of one field it is the value), or nil.
 func (v *View) LookupUnique(kind string, i int, value string) *Entity {
 	def := v.defs[kind]
 	if def == nil || i >= len(def.Unique) || value == "" {

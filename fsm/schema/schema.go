@@ -170,11 +170,13 @@ type Schema struct {
 	variants map[string]func() *Schema
 }
 
-// Context supplies what a pure package cannot make by itself. All three functions are required.
+// Context supplies what a pure package cannot make by itself. Its functions are required.
 type Context struct {
 	Now       func() time.Time
 	NewID     func() string // a new random UUID
 	NewSecret func() string // 32 random alphanumerics, for keys and secrets
+	// Sealed says that secrets come as they are to be stored, out of a dump: Seal is not run.
+	Sealed bool
 }
 
 // Written is an entity on its way to be stored.

@@ -2,6 +2,7 @@ package schema_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -169,5 +170,29 @@ func TestUnresolved(t *testing.T) {
 	}
 	for range s.Unresolved(entity) { // an iterator that is left early stops
 		break
+	}
+}
+
+// TestBrief: what is left out of a stored entity is what Insert puts in again.
+func TestBrief(t *testing.T) {
+	s := schema.Must(&schema.Schema{Name: "things", Fields: []schema.Field{
+		{Name: "null", Type: schema.String},
+		{Name: "kept", Type: schema.String, Default: "x"},
+		{Name: "drawn", Type: schema.String, Auto: true},
+		{Name: "config", Type: schema.Record, Required: true, Fields: []schema.Field{
+			{Name: "null", Type: schema.Integer}, {Name: "kept", Type: schema.Integer, Default: 1}, {Name: "new", Type: schema.String},
+		}, Shorthands: []schema.Field{{Name: "old", Type: schema.String, Deprecation: &schema.Deprecation{ReplacedWith: [][]string{{"new"}}}}}},
+	}})
+	stored := map[string]any{"null": nil, "kept": nil, "drawn": nil,
+		"config": map[string]any{"null": nil, "kept": nil, "new": "n", "old": "n"}}
+	entity := s.Normalize(stored)
+	s.Brief(entity)
+	want := map[string]any{"kept": nil, "drawn": nil, "config": map[string]any{"kept": nil, "new": "n"}}
+	if diff := cmp.Diff(want, entity); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	again, violation := s.Insert(schema.Context{Now: time.Now, NewSecret: func() string { return "drawn" }}, entity)
+	if diff := cmp.Diff(stored, again); violation != nil || diff != "" {
+		t.Errorf("%v (-want +got)\n%s", violation, diff)
 	}
 }

@@ -90,7 +90,7 @@ func (s *Schema) finish(w Written, ttl any, v validator) (map[string]any, *Viola
 	if s.Complete != nil {
 		s.Complete(entity)
 	}
-	if s.Seal != nil {
+	if s.Seal != nil && !w.Sealed {
 		if err := s.Seal(w); err != nil {
 			return nil, EntityViolation(err.Error())
 		}
@@ -192,5 +192,24 @@ func merge(r *record, m, changes map[string]any) {
 		}
 		merge(n.record, below, change)
 		m[name] = below
+	}
+}
+
+// Brief takes out of a stored entity what Insert would put in again: the echoes of shorthands, and null where
+// null is what an absent field gets. It changes the entity.
+func (s *Schema) Brief(entity map[string]any) {
+	root := s.For(entity).compiled()
+	hide(root, entity)
+	brief(root, entity)
+}
+
+func brief(r *record, m map[string]any) {
+	for _, n := range r.fields {
+		value, given := m[n.Name]
+		if given && value == nil && n.fallback == nil && !n.drawn() && !n.Required {
+			delete(m, n.Name)
+			continue
+		}
+		eachRecord(n, value, brief)
 	}
 }
