@@ -192,6 +192,7 @@ func (a *API) routes() *router {
 	}
 	a.upstreamRoutes(rt)
 	a.transactionRoutes(rt)
+	a.declarativeRoutes(rt)
 	a.historyRoutes(rt)
 	a.absentRoutes(rt)
 	return rt

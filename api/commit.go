@@ -157,6 +157,10 @@ func missesEntity(p *plan, err error) bool {
 	case errors.As(err, &refused):
 		return refused.Code == fsm.CodeNotFound || refused.Code == codeForeignsUnresolved
 	}
+	var file *declarativeError
+	if errors.As(err, &file) {
+		return file.missing
+	}
 	return errors.Is(err, errNotFound) || errors.Is(err, errSNINotFound)
 }
 

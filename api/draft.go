@@ -165,15 +165,20 @@ func (a *API) masked(e *fsm.Entity) any {
 	if err != nil {
 		return nil
 	}
-	for _, name := range secretFields[e.Kind] {
+	a.mask(e.Kind, fields)
+	return fields
+}
+
+// mask masks in the fields of an entity what masked leaves out.
+func (a *API) mask(kind string, fields map[string]any) {
+	for _, name := range secretFields[kind] {
 		if fields[name] != nil {
 			fields[name] = mask
 		}
 	}
-	if c := a.byKind[e.Kind]; c != nil && e.Kind == "plugins" {
+	if c := a.byKind[kind]; c != nil && kind == "plugins" {
 		maskConfig(c.schema.For(fields).Fields, fields)
 	}
-	return fields
 }
 
 // draftTimeout bounds a write of many entities.

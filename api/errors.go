@@ -115,8 +115,11 @@ func (a *API) errorReply(err error) *reply {
 		refused   *fsm.Error
 		later     interface{ RetryAfter() time.Duration }
 		operation *operationError
+		file      *declarativeError
 	)
 	switch {
+	case errors.As(err, &file):
+		return a.declarativeReply(file)
 	case errors.As(err, &operation):
 		return a.operationReply(operation)
 	case errors.As(err, &plain):

@@ -19,7 +19,11 @@ type endpoint struct {
 	pattern string // as GET /endpoints shows it: /services/{services}/routes
 	methods map[string]handler
 	changes map[string]change // of those methods that may be part of a transaction
+	read    bodyReader        // nil: the one of all others
 }
+
+// bodyReader reads and decodes the body of a request.
+type bodyReader func(w http.ResponseWriter, r *http.Request) (requestBody, error)
 
 // router finds endpoints by path. Filled once, then only read; safe for concurrent use.
 type router struct {

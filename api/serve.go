@@ -90,7 +90,11 @@ func (a *API) answer(rt *router, w http.ResponseWriter, r *http.Request) (*reply
 			return nil, err
 		}
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
-		if q.body, err = a.readBody(w, r); err != nil {
+		read := a.readBody
+		if e.read != nil {
+			read = e.read
+		}
+		if q.body, err = read(w, r); err != nil {
 			return nil, err
 		}
 	}

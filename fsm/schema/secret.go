@@ -3,6 +3,7 @@ package schema
 import (
 	"crypto/pbkdf2"
 	"crypto/sha512"
+	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -27,6 +28,24 @@ func HashSecret(c Context, secret string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("hash secret: %w", err)
 	}
+	return secretHash(salt, key), nil
+}
+
+func secretHash(salt, key []byte) string {
 	encode := base64.RawStdEncoding.EncodeToString
-	return fmt.Sprintf("%si=%d,l=%d$%s$%s", hashPrefix, hashRounds, hashLength, encode(salt), encode(key)), nil
+	return fmt.Sprintf("%si=%d,l=%d$%s$%s", hashPrefix, hashRounds, hashLength, encode(salt), encode(key))
+}
+
+// SameSecret says that a hash is HashSecret's of a secret.
+func SameSecret(hash, secret string) bool {
+	parts := strings.Split(hash, "$")
+	if !strings.HasPrefix(hash, hashPrefix) || len(parts) != 5 {
+		return false
+	}
+	salt, err := base64.RawStdEncoding.DecodeString(parts[3])
+	if err != nil {
+		return false
+	}
+	key, err := pbkdf2.Key(sha512.New, secret, salt, hashRounds, hashLength)
+	return err == nil && subtle.ConstantTimeCompare([]byte(secretHash(salt, key)), []byte(hash)) == 1
 }
