@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
-
-	"go.yaml.in/yaml/v3"
+	"unicode/utf8"
 )
 
 // Member is a named value, Object a mapping whose members are written in the order given. Of map[string]any they
@@ -25,20 +25,12 @@ type (
 // YAML writes a tree, in which Objects and lists of them ([]Object) may be too. Equal trees give equal texts,
 // and Parse gives the tree again.
 func YAML(o Object) ([]byte, error) {
-	n, err := node(o)
-	if err != nil {
-		return nil, err
+	if len(o) == 0 {
+		return []byte("{}\n"), nil
 	}
-	var b bytes.Buffer
-	encoder := yaml.NewEncoder(&b)
-	encoder.SetIndent(2)
-	if err := encoder.Encode(n); err != nil {
-		return nil, fmt.Errorf("write yaml: %w", err)
-	}
-	if err := encoder.Close(); err != nil {
-		return nil, fmt.Errorf("write yaml: %w", err)
-	}
-	return b.Bytes(), nil
+	var w writer
+	w.members(o, 0)
+	return w.text, w.err
 }
 
 // JSON writes a tree, indented, with a line break at its end.
@@ -75,75 +67,133 @@ func (o Object) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func node(v any) (*yaml.Node, error) {
+// writer writes block style: what is in something is two spaces further in, the first member of an object in a
+// list is behind the dash.
+type writer struct {
+	text []byte
+	err  error
+}
+
+func (w *writer) add(text string) { w.text = append(w.text, text...) }
+
+// line begins one.
+func (w *writer) line(indent int) {
+	for range indent {
+		w.text = append(w.text, ' ')
+	}
+}
+
+// members writes those of an object; the first one goes where the writer is.
+func (w *writer) members(o Object, indent int) {
+	for i, m := range o {
+		if i > 0 {
+			w.line(indent)
+		}
+		w.text = appendString(w.text, m.Name, -1)
+		w.add(":")
+		w.value(m.Value, indent, true)
+	}
+}
+
+// value writes what comes behind a name and a colon, or behind a dash, with the line's end.
+func (w *writer) value(v any, indent int, named bool) {
 	switch v := v.(type) {
 	case nil:
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}, nil
+		w.add(" null\n")
 	case bool:
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(v)}, nil
+		w.add(" " + strconv.FormatBool(v) + "\n")
 	case string:
-		return stringNode(v), nil
+		w.text = append(appendString(append(w.text, ' '), v, indent+2), '\n')
 	case json.Number:
-		return &yaml.Node{Kind: yaml.ScalarNode, Value: v.String()}, nil
-	case int64, int:
-		return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v)}, nil
+		w.add(" " + v.String() + "\n")
+	case int:
+		w.add(" " + strconv.Itoa(v) + "\n")
 	case []any:
-		return sequence(v)
+		list(w, v, indent, named)
 	case []Object:
-		return sequence(v)
+		list(w, v, indent, named)
 	case Object:
-		return mappingNode(v)
+		w.object(v, indent, named)
 	case map[string]any:
 		o := make(Object, 0, len(v))
 		for _, name := range slices.Sorted(maps.Keys(v)) {
 			o = append(o, Member{name, v[name]})
 		}
-		return mappingNode(o)
+		w.object(o, indent, named)
+	default:
+		w.err = fmt.Errorf("write yaml: %T has no form", v)
 	}
-	return nil, fmt.Errorf("write yaml: %T has no form", v)
 }
 
-func sequence[T any](list []T) (*yaml.Node, error) {
-	n := &yaml.Node{Kind: yaml.SequenceNode}
-	if len(list) == 0 {
-		n.Style = yaml.FlowStyle
-	}
-	for _, v := range list {
-		part, err := node(v)
-		if err != nil {
-			return nil, err
-		}
-		n.Content = append(n.Content, part)
-	}
-	return n, nil
-}
-
-func mappingNode(o Object) (*yaml.Node, error) {
-	n := &yaml.Node{Kind: yaml.MappingNode}
-	if len(o) == 0 {
-		n.Style = yaml.FlowStyle
-	}
-	for _, m := range o {
-		v, err := node(m.Value)
-		if err != nil {
-			return nil, err
-		}
-		n.Content = append(n.Content, stringNode(m.Name), v)
-	}
-	return n, nil
-}
-
-// stringNode quotes what would be read as something else, and writes several lines as such only if they are of
-// the kind that certificates have.
-func stringNode(s string) *yaml.Node {
-	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+func (w *writer) object(o Object, indent int, named bool) {
 	switch {
-	case literal(s):
-		n.Style = yaml.LiteralStyle
-	case !plain(s):
-		n.Style = yaml.DoubleQuotedStyle
+	case len(o) == 0:
+		w.add(" {}\n")
+		return
+	case named:
+		w.add("\n")
+		w.line(indent + 2)
+	default:
+		w.add(" ")
 	}
-	return n
+	w.members(o, indent+2)
+}
+
+func list[T any](w *writer, values []T, indent int, named bool) {
+	if len(values) == 0 {
+		w.add(" []\n")
+		return
+	}
+	w.add(map[bool]string{true: "\n", false: " "}[named])
+	for i, v := range values {
+		if named || i > 0 {
+			w.line(indent + 2)
+		}
+		w.add("-")
+		w.value(v, indent+2, false)
+	}
+}
+
+// appendString quotes what would be read as something else, and writes several lines as such, that far in, if
+// they are of the kind that certificates have. A name (indent -1) stays on its line.
+func appendString(b []byte, s string, indent int) []byte {
+	switch {
+	case plain(s):
+		return append(b, s...)
+	case indent < 0 || !literal(s):
+		return appendQuoted(b, s)
+	}
+	b = append(b, '|')
+	if !strings.HasSuffix(s, "\n") {
+		b = append(b, '-')
+	}
+	for line := range strings.SplitSeq(strings.TrimSuffix(s, "\n"), "\n") {
+		b = append(b, '\n')
+		if line != "" {
+			b = append(append(b, strings.Repeat(" ", indent)...), line...)
+		}
+	}
+	return b
+}
+
+// appendQuoted writes a string in double quotes, with JSON's escapes, which YAML has too.
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r == '\n':
+			b = append(b, `\n`...)
+		case r == '\t':
+			b = append(b, `\t`...)
+		case r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r == 0xfeff || r == 0xfffe || r == 0xffff:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return append(b, '"')
 }
 
 // plain says that a string may be written without quotes: what is a word to every YAML parser.
@@ -157,7 +207,7 @@ func plain(s string) bool {
 			return isUUID(s)
 		}
 	}
-	return true // the encoder quotes true, false and null
+	return !slices.Contains([]string{"true", "false", "null"}, strings.ToLower(s))
 }
 
 // isUUID says that a string is an id whose digits are no number to a YAML parser, as 00000000e1-... never is.
