@@ -15,7 +15,7 @@ import (
 const (
 	defaultAdminURL = "http://localhost:8001"
 	// maxAnswer bounds what is read of an answer, in bytes.
-	maxAnswer = 32 << 20
+	maxAnswer = 256 << 20
 )
 
 // adminClient talks to the Admin API of a node.
@@ -36,6 +36,7 @@ func newAdminClient(base string) (*adminClient, error) {
 type adminError struct {
 	status  int
 	message string
+	body    []byte
 }
 
 func (e *adminError) Error() string {
@@ -70,7 +71,7 @@ func (c *adminClient) call(ctx context.Context, method, path string, body, out a
 		return fmt.Errorf("answer of the Admin API: %w", err)
 	}
 	if resp.StatusCode >= 300 {
-		return &adminError{status: resp.StatusCode, message: messageOf(data)}
+		return &adminError{status: resp.StatusCode, message: messageOf(data), body: data}
 	}
 	if out == nil {
 		return nil

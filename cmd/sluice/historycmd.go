@@ -113,17 +113,6 @@ func summary(changes []shownChange, count int) string {
 	return strings.Join(parts, ", ")
 }
 
-func configCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "config",
-		Short: "Go back to an earlier configuration",
-		Args:  knownCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(rollbackCommand())
-	return cmd
-}
-
 func rollbackCommand() *cobra.Command {
 	var admin string
 	var dry bool

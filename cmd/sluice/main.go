@@ -38,6 +38,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		if !errors.Is(err, errTold) {
 			fmt.Fprintf(stderr, "sluice: %s\n", oneLine(err))
 		}
+		var coded *codeError
+		if errors.As(err, &coded) {
+			return coded.code
+		}
 		return 1
 	}
 	return 0
