@@ -212,7 +212,7 @@ type shownChanges struct {
 }
 
 func (a *API) configChanges(made *drafted, dry bool) shownChanges {
-	return shownChanges{made.index, dry, len(made.changes), a.planned(made.changes)}
+	return shownChanges{made.index, dry, len(made.changes), a.planned(made.changes, dry)}
 }
 
 // entities is Kong's answer: the entities of the file, by kind and id.

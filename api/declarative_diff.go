@@ -21,21 +21,24 @@ type plannedChange struct {
 	Fields []fieldChange `json:"fields,omitempty"` // of an update
 }
 
-// planned shows changes with what they do to fields.
-func (a *API) planned(changes []fsm.ChangedEntity) []plannedChange {
+// planned shows changes, with fields what they do to each.
+func (a *API) planned(changes []fsm.ChangedEntity, fields bool) []plannedChange {
 	list := make([]plannedChange, len(changes))
 	for i := range changes {
 		c := &changes[i]
 		list[i].shownChange = a.showChange(c, false)
-		if c.Before == nil || c.After == nil {
+		if !fields || c.Before == nil || c.After == nil {
 			continue
 		}
 		before, err1 := fieldsOf(c.Before)
 		after, err2 := fieldsOf(c.After)
-		hidden1, ok1 := a.masked(c.Before).(map[string]any)
-		hidden2, ok2 := a.masked(c.After).(map[string]any)
-		if err1 == nil && err2 == nil && ok1 && ok2 {
-			list[i].Fields = changedFields(nil, "", [2]map[string]any{before, after}, [2]map[string]any{hidden1, hidden2})
+		if err1 == nil && err2 == nil {
+			plain := [2]map[string]any{before, after}
+			hidden := plain
+			if coll := a.byKind[c.After.Kind]; coll != nil && hasSecrets(coll.Kind) {
+				hidden = [2]map[string]any{a.maskedFields(coll, before), a.maskedFields(coll, after)}
+			}
+			list[i].Fields = changedFields(nil, "", plain, hidden)
 		}
 		if c.Before.ExpiresAt != c.After.ExpiresAt {
 			list[i].Fields = append(list[i].Fields, fieldChange{"ttl", expiry(c.Before), expiry(c.After)})
@@ -43,6 +46,9 @@ func (a *API) planned(changes []fsm.ChangedEntity) []plannedChange {
 	}
 	return list
 }
+
+// hasSecrets says that there is something to mask in a kind.
+func hasSecrets(kind string) bool { return kind == "plugins" || len(secretFields[kind]) > 0 }
 
 // expiry is a ttl as exports have it.
 func expiry(e *fsm.Entity) any {

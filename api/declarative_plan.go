@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -307,7 +306,7 @@ func (im *importer) operation(w *wanted) error {
 	if err != nil {
 		return err
 	}
-	if w.old != nil && op.ExpiresAt == w.old.ExpiresAt && im.same(w, op.Raw) {
+	if w.old != nil && op.ExpiresAt == w.old.ExpiresAt && bytes.Equal(op.Raw, appendPlain(nil, w.old.Raw)) {
 		return nil
 	}
 	if w.old != nil && timed {
@@ -318,15 +317,6 @@ func (im *importer) operation(w *wanted) error {
 	}
 	w.op = op
 	return nil
-}
-
-// same says that an entity is stored already. The bytes may differ where an older build has written them.
-func (im *importer) same(w *wanted, raw []byte) bool {
-	if bytes.Equal(raw, w.old.Raw) {
-		return true
-	}
-	now, err := fieldsOf(&fsm.Entity{Kind: w.coll.Kind, ID: w.id, Raw: raw})
-	return err == nil && reflect.DeepEqual(w.coll.schema.Normalize(now), w.coll.schema.Normalize(w.stored))
 }
 
 // collisions finds names that entities have which are not in the file and stay.
