@@ -107,13 +107,15 @@ func (im *importer) newID(w *wanted) string {
 		key = im.content(w)
 	}
 	id := declaredID(w.coll.Kind, key)
-	for n := 1; ; n++ {
+	for {
 		// An entity that has the id and another name was renamed since.
 		taken := im.byID[[2]string{w.coll.Kind, id}] != nil || named && im.v.Get(w.coll.Kind, id) != nil
 		if !taken {
 			return id
 		}
-		id = declaredID(w.coll.Kind, fmt.Sprintf("%s#%d", key, n))
+		at := [2]string{w.coll.Kind, key}
+		im.repeats[at]++ // so that ten thousand of the same are not tried one after the other each time
+		id = declaredID(w.coll.Kind, fmt.Sprintf("%s#%d", key, im.repeats[at]))
 	}
 }
 

@@ -21,11 +21,12 @@ type importer struct {
 	merge  bool // nothing is removed
 	failed *declarativeError
 
-	wanted map[*item]*wanted
-	order  []*wanted
-	byID   map[[2]string]*wanted // by kind and id
-	byKey  map[uniqueOf]*wanted
-	broken map[uniqueOf]*wanted // items that are refused, so that references to them are not refused too
+	wanted  map[*item]*wanted
+	order   []*wanted
+	byID    map[[2]string]*wanted // by kind and id
+	byKey   map[uniqueOf]*wanted
+	broken  map[uniqueOf]*wanted // items that are refused, so that references to them are not refused too
+	repeats map[[2]string]int    // how many ids were tried beyond the first one, by kind and what they are made of
 }
 
 // uniqueOf is a key of a kind's unique set.
@@ -54,7 +55,7 @@ func (a *API) newImporter(doc *document, failed *declarativeError, merge bool, d
 	problems.fields, problems.problems = maps.Clone(failed.fields), slices.Clone(failed.problems)
 	return &importer{a: a, doc: doc, v: d.View(), now: a.now(), merge: merge, failed: &problems,
 		wanted: make(map[*item]*wanted), byID: make(map[[2]string]*wanted), byKey: make(map[uniqueOf]*wanted),
-		broken: make(map[uniqueOf]*wanted)}
+		broken: make(map[uniqueOf]*wanted), repeats: make(map[[2]string]int)}
 }
 
 // run makes of a draft what the document says.
@@ -104,7 +105,7 @@ func (im *importer) want(it *item) *wanted {
 		if parent == nil {
 			return nil
 		}
-		w.in[it.field] = map[string]any{"id": parent.id}
+		im.nest(w, parent)
 	}
 	if im.takeExpiry(w); w.expires != 0 && w.expires <= im.now {
 		return nil
@@ -135,6 +136,21 @@ func (im *importer) want(it *item) *wanted {
 		w.entity = entity
 	}
 	return w
+}
+
+// nest makes an item refer to the one that it is nested in. If it says itself what it belongs to, that must be the
+// same.
+func (im *importer) nest(w, parent *wanted) {
+	given := w.in[w.field]
+	w.in[w.field] = map[string]any{"id": parent.id}
+	if given == nil {
+		return
+	}
+	name, set, ok := referred(parent.coll, given)
+	if ok && (strings.EqualFold(name, parent.id) || set < len(parent.coll.Unique) && parent.in[parent.coll.Unique[set][0]] == name) {
+		return
+	}
+	im.missing(w, w.field, parent.coll.Kind, given)
 }
 
 // takeExpiry reads a ttl that is a time and no span: dumps have it, of Kong and of Sluice, as what is left at the

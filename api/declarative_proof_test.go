@@ -277,6 +277,7 @@ func TestImportRefuses(t *testing.T) {
 		"no reference":     {head + "routes: [{name: r, paths: [/], service: none}]", `{routes={r={"invalid reference 'service: none' (no such entry in 'services')"}}}`},
 		"no list item":     {head + "services: [{name: s, url: 'https://h', ca_certificates: [" + someID + "]}]", `{services={s={"invalid reference 'ca_certificates: ` + someID + `' (no such entry in 'ca_certificates')"}}}`},
 		"an odd reference": {head + "routes: [{name: r, paths: [/], service: {host: h}}]", `missing primary key`},
+		"another parent":   {head + "services: [{name: s, host: h, routes: [{name: r, paths: [/], service: {id: " + someID + "}}]}]", `{routes={r={"invalid reference 'service: {\"id\":\"` + someID + `\"}' (no such entry in 'services')"}}}`},
 		"two of a name":    {head + "services: [{name: s, host: h}, {name: s, host: h}]", `{services={[2]="uniqueness violation: 'services' entity with name set to 's' already declared"}}`},
 		"two of an id":     {head + "services: [{id: " + someID + ", host: h}, {id: " + someID + ", host: h}]", `with primary key set to '` + someID + `' already declared`},
 		"two of a field": {head + "consumers: [{username: foo, custom_id: c}, {username: bar, custom_id: c}]",

@@ -100,6 +100,9 @@ func TestImport(t *testing.T) {
 	if n := len(h.api.view().History()); n != 1 {
 		t.Errorf("%d changes in the history", n)
 	}
+	if id := declaredID("services", "my-service"); id != "0855b320-0dd2-547d-891d-601e9b38647f" { // Kong's
+		t.Errorf("%s", id)
+	}
 	service := h.get("/services/demo").fields(t)
 	if service["id"] != declaredID("services", "demo") || service["port"] != 8080.0 || service["path"] != "/x" {
 		t.Errorf("%v", service)
@@ -329,5 +332,67 @@ func TestImportLosesNoWrite(t *testing.T) {
 	got := h.get("/services/s").fields(t)
 	if got["host"] != "new.test" || got["retries"] != 5.0 || got["id"] != old || len(h.api.view().History()) != 3 {
 		t.Errorf("%v, %d changes", got, len(h.api.view().History()))
+	}
+}
+
+// TestImportDeck: what decK's files have beyond Kong's, and Kong's dumps beyond entities.
+func TestImportDeck(t *testing.T) {
+	h := newHarness(t, testPlugins())
+	h.load(201, "", `
+_format_version: "3.0"
+_info: {select_tags: [], defaults: {}}
+_plugin_configs:
+  sized: {size: 3, words: [shared]}
+_transform: true
+parameters: [{key: cluster_id, value: x}]
+workspaces: [{name: default, id: 0dc6f45b-8f8d-40d2-a504-473544ee190b}]
+services:
+- {name: s, host: h, ws_id: 0dc6f45b-8f8d-40d2-a504-473544ee190b}
+plugins:
+- name: echo
+  _config: sized
+  config: {words: [own]}
+  service: {name: s}
+`)
+	config := h.get("/plugins").fields(t)["data"].([]any)[0].(map[string]any)["config"].(map[string]any)
+	if fmt.Sprint(config["size"], config["words"]) != "3 [own]" {
+		t.Errorf("%v", config)
+	}
+}
+
+// TestImportNameless: entities without a name are told by their content, also those that are alike.
+func TestImportNameless(t *testing.T) {
+	h := newHarness(t, nil)
+	var b strings.Builder
+	b.WriteString("_format_version: '3.0'\nservices:\n")
+	for range 3000 {
+		b.WriteString("- {host: same.test}\n")
+	}
+	h.load(201, "", b.String())
+	h.load(304, "check_hash=1", b.String())
+	if got := h.planOf("", b.String()+"- {host: other.test}\n"); fmt.Sprint(got) != "[create services ]" {
+		t.Errorf("%d changes", len(got))
+	}
+}
+
+// TestImportRenames: a name that moved to another entity is not taken back by an id that was made of it.
+func TestImportRenames(t *testing.T) {
+	h := newHarness(t, nil)
+	file := func(names ...string) string {
+		return "_format_version: '3.0'\nservices: [{host: h, name: " + strings.Join(names, "}, {host: h, name: ") + "}]"
+	}
+	h.load(201, "", file("a"))
+	first := h.get("/services/a").fields(t)["id"]
+	h.must(200, "PATCH", "/services/a", "name=b")
+	h.load(201, "", file("a", "b"))
+	if b, a := h.get("/services/b").fields(t)["id"], h.get("/services/a").fields(t)["id"]; b != first || a == first {
+		t.Errorf("a %v, b %v, first %v", a, b, first)
+	}
+	h.load(304, "check_hash=1", file("b", "a"))
+	// two entities may swap their names in one change
+	h.load(201, "", fmt.Sprintf(`{"_format_version":"3.0","services":[{"id":"%s","name":"a","host":"h"},{"id":"%s","name":"b","host":"h"}]}`,
+		first, h.get("/services/a").fields(t)["id"]))
+	if a := h.get("/services/a").fields(t)["id"]; a != first {
+		t.Errorf("a %v, want %v", a, first)
 	}
 }
