@@ -83,7 +83,7 @@ func TestEndpoints(t *testing.T) {
 		list = append(list, path.(string))
 	}
 	want := strings.Fields(`
-		/ /cache /cache/{key} /cluster /clustering/data-planes /clustering/status /endpoints /plugins/enabled /plugins/schema/{name}
+		/ /cache /cache/{key} /cluster /clustering/data-planes /clustering/status /config /endpoints /plugins/enabled /plugins/schema/{name}
 		/proxy-cache /proxy-cache/{cache_key} /proxy-cache/{plugin_id}/caches/{cache_key}
 		/schemas/plugins/validate /schemas/plugins/{name} /schemas/vaults/validate /schemas/vaults/{name}
 		/history /history/verify /history/{index} /history/{index}/rollback /transactions /watch
