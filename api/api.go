@@ -28,6 +28,8 @@ const (
 	// three numeric parts, because a fourth one means Kong Enterprise to them.
 	defaultVersion = "3.9.1"
 	defaultMaxBody = 8 << 20
+	// defaultMaxConfigBody is what a write of the log can be made of (fsm, staged.go), and room.
+	defaultMaxConfigBody = 128 << 20
 
 	// writeTimeout bounds a write from the request to the cluster's answer, servedTimeout the wait for
 	// nodes to serve it.
@@ -84,7 +86,9 @@ type Config struct {
 	Keep fsm.Keep
 	// MaxBody bounds a request body, in bytes; larger ones are answered with 413. Default 8 MiB.
 	MaxBody int64
-	Logger  *zap.Logger
+	// MaxConfigBody is MaxBody for POST /config, whose body is a whole configuration. Default 128 MiB.
+	MaxConfigBody int64
+	Logger        *zap.Logger
 	// AccessLog takes one line for each request, in the combined log format; nil takes none.
 	AccessLog io.Writer
 
@@ -161,6 +165,9 @@ func (cfg *Config) setDefaults() {
 	}
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = defaultMaxBody
+	}
+	if cfg.MaxConfigBody == 0 {
+		cfg.MaxConfigBody = defaultMaxConfigBody
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()

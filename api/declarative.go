@@ -16,9 +16,6 @@ import (
 // /config: the whole configuration as a declarative file. Kong has it without a database only; here it is a change
 // of the cluster like others, done on all nodes at once or not at all.
 
-// maxConfigBody bounds the body of POST /config, in bytes. What MaxBody says is for single entities.
-const maxConfigBody = 128 << 20
-
 var (
 	errNoConfig    = &statusError{http.StatusBadRequest, "expected a declarative configuration"}
 	errNoConfigArg = &statusError{http.StatusBadRequest,
@@ -80,10 +77,10 @@ func (a *API) readConfig(w http.ResponseWriter, r *http.Request) (requestBody, e
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return none, errCoded
 	}
-	if r.ContentLength > maxConfigBody && r.Header.Get("Expect") != "" {
+	if r.ContentLength > a.cfg.MaxConfigBody && r.Header.Get("Expect") != "" {
 		return none, errBodyTooLarge
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxConfigBody))
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.cfg.MaxConfigBody))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

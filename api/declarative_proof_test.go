@@ -322,11 +322,13 @@ func lockedPlugin() *plugin.Definition {
 
 // TestImportTooLarge: the endpoint's own bound, which single entities do not have.
 func TestImportTooLarge(t *testing.T) {
-	h := newHarness(t, nil)
-	if r := h.do("POST", "/config", yamlType, strings.Repeat(" ", maxConfigBody+1)); r.status != http.StatusRequestEntityTooLarge {
-		t.Errorf("%d %.100s", r.status, r.body)
+	h := newHarness(t, nil, func(cfg *Config) { cfg.MaxBody, cfg.MaxConfigBody = 1000, 10_000 })
+	for _, headers := range [][]string{nil, {"Expect", "100-continue"}} {
+		if r := h.do("POST", "/config", yamlType, strings.Repeat(" ", 10_001), headers...); r.status != http.StatusRequestEntityTooLarge {
+			t.Errorf("%d %.100s", r.status, r.body)
+		}
 	}
-	h.load(201, "", "_format_version: '3.0'\n_comment: "+strings.Repeat("x", 9<<20))
+	h.load(201, "", "_format_version: '3.0'\n_comment: "+strings.Repeat("x", 5000))
 }
 
 // TestFlattenedErrors: by entity, as controllers read them, with what cannot be flattened left in place.
