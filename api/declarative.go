@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -172,7 +173,9 @@ func (a *API) postConfig(q *request) (*reply, error) {
 	failed.flatten = q.truthy("flatten_errors")
 	if !dry && failed.orNil() == nil {
 		// A file says what there is to be, so it must meet all that was made before it was sent.
-		if err := a.bringUpToDate(q.Context()); err != nil {
+		ctx, cancel := context.WithTimeout(q.Context(), servedTimeout)
+		defer cancel()
+		if err := a.bringUpToDate(ctx); err != nil {
 			return nil, err
 		}
 	}
