@@ -93,7 +93,7 @@ func TestEndpoints(t *testing.T) {
 		/upstreams/{upstreams}/targets/{targets}/healthy /upstreams/{upstreams}/targets/{targets}/unhealthy
 		/upstreams/{upstreams}/targets/{targets}/{address}/healthy /upstreams/{upstreams}/targets/{targets}/{address}/unhealthy`)
 	for _, collection := range strings.Fields(`
-		/acls /basic-auths /ca_certificates /certificates /certificates/{certificates}/services /certificates/{certificates}/snis
+		/acls /admin_roles /admin_tokens /basic-auths /ca_certificates /certificates /certificates/{certificates}/services /certificates/{certificates}/snis
 		/certificates/{certificates}/upstreams /consumers /consumers/{consumers}/acls /consumers/{consumers}/basic-auth
 		/consumers/{consumers}/hmac-auth /consumers/{consumers}/jwt /consumers/{consumers}/key-auth /consumers/{consumers}/oauth2
 		/consumers/{consumers}/plugins /filter-chains /hmac-auths /jwts /key-auths /key-sets /key-sets/{key_sets}/keys /keys /oauth2

@@ -55,6 +55,9 @@ func (m *Machine) op(txn *memdb.Txn, index uint64, now int64, op *Op) (*Entity, 
 	case refusal != nil, op.Verb == Delete && old == nil:
 		return nil, refusal
 	case op.Verb == Delete:
+		if op.Alone && m.accompanied(txn, m.byKind[op.Kind], old) {
+			return nil, conflict(op.Kind, op.ID, op.IfIndex, old.ModifyIndex)
+		}
 		return nil, m.remove(txn, m.byKind[op.Kind], old)
 	}
 	e, refusal := m.made(op, old, index)
@@ -162,6 +165,18 @@ func (m *Machine) remove(txn *memdb.Txn, def *Definition, e *Entity) *Error {
 		return refused(err)
 	}
 	return nil
+}
+
+// accompanied says whether something would be deleted with an entity.
+func (m *Machine) accompanied(txn *memdb.Txn, def *Definition, e *Entity) bool {
+	for _, from := range m.defs {
+		for _, f := range from.Foreign {
+			if f.Kind == def.Kind && f.OnDelete == Cascade && first(txn, from.Kind, refIndex(f.Field), e.ID) != nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // release deletes what refers to an entity and goes with it, or refuses that.

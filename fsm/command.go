@@ -121,6 +121,10 @@ type Op struct {
 	// IfAbsent makes Put an insert only: used when a look-up by name found
 	// nothing, so that two writers do not both create.
 	IfAbsent bool `json:"if_absent,omitempty"`
+	// Alone refuses a Delete with a conflict while anything would go with the
+	// entity that the write does not name: its writer may not remove whatever that
+	// is, and has to look again.
+	Alone bool `json:"alone,omitempty"`
 }
 
 // NewWrite makes a write command; now is in unix seconds.

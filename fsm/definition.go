@@ -63,7 +63,7 @@ type Definition struct {
 // Definitions gives every kind, a referenced one before those that reference
 // it. The table is made once by the caller and shared; it must not be changed.
 func Definitions() []*Definition {
-	return slices.Concat(coreDefinitions(), credentialDefinitions(), upstreamDefinitions(), keyDefinitions())
+	return slices.Concat(coreDefinitions(), credentialDefinitions(), upstreamDefinitions(), keyDefinitions(), accessDefinitions())
 }
 
 // coreDefinitions are what a request's way is made of.
@@ -203,6 +203,22 @@ func keyDefinitions() []*Definition {
 			Kind: "vaults", Path: "vaults", Key: "prefix", Schema: entities.Vaults(),
 			Unique:  [][]string{{"prefix"}},
 			newView: func() any { return new(Vault) },
+		},
+	}
+}
+
+// accessDefinitions are who may use the Admin API, and for what.
+func accessDefinitions() []*Definition {
+	return []*Definition{
+		{
+			Kind: KindAdminRole, Path: "admin_roles", Key: "name", Schema: entities.AdminRoles(), Access: true,
+			Unique:  [][]string{{"name"}},
+			newView: func() any { return new(AdminRole) },
+		},
+		{
+			Kind: KindAdminToken, Path: "admin_tokens", Key: "name", Schema: entities.AdminTokens(), Access: true, TTL: true,
+			Unique:  [][]string{{"name"}, {"token_hash"}, {"subject"}},
+			newView: func() any { return new(AdminToken) },
 		},
 	}
 }

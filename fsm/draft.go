@@ -48,6 +48,13 @@ func (d *Draft) Together(ops ...Op) *Error {
 	return err
 }
 
+// Try does a write as the log would if it came next: what is expired goes first. After
+// an error the draft is of no use any more.
+func (d *Draft) Try(w *Write) *Error {
+	_, err := d.m.write(d.txn, d.view.index, w)
+	return err
+}
+
 // Become makes the draft what another configuration is. After an error it is of no
 // use any more.
 func (d *Draft) Become(to *View) error {

@@ -31,7 +31,8 @@ type Machine struct {
 	applied chan struct{} // closed by every command
 	changed chan struct{} // closed by every command that changes entities
 
-	// limitsMu guards the pointer: a Restore changes it.
+	// limitsMu guards the pointers to the ledger and to requests, which a Restore
+	// changes, for those who are not the goroutine of Apply.
 	limitsMu sync.RWMutex
 	ledger   *ledger.Ledger
 	onLimits func(*ledger.Outcome)
@@ -121,6 +122,15 @@ func (m *Machine) Limits() *ledger.Ledger {
 	m.limitsMu.RLock()
 	defer m.limitsMu.RUnlock()
 	return m.ledger
+}
+
+// Answered says whether this node remembers a write of a request id: then that is only
+// answered and not done again, whatever else it says.
+func (m *Machine) Answered(requestID string) bool {
+	m.limitsMu.RLock()
+	defer m.limitsMu.RUnlock()
+	_, ok := m.requests.find(requestID)
+	return ok
 }
 
 // applyLimits carries out a limiter entry.

@@ -1,5 +1,7 @@
 package fsm
 
+import "sync"
+
 // requestsKept is how many writes are remembered for their request ids. A
 // writer retries for seconds; at a thousand writes a second this is ten.
 const requestsKept = 10_000
@@ -11,7 +13,10 @@ const opsRemembered = 32
 // requests remembers what the newest writes answered, so that one whose answer
 // was lost can be sent again without being done again. It is part of the
 // replicated state: every node forgets the same writes at the same entry.
+//
+// It is changed by the goroutine of Apply alone, and find is safe for concurrent use.
 type requests struct {
+	mu   sync.RWMutex
 	byID map[string]*request
 	ring []*request // oldest at next, once full
 	next int
@@ -37,6 +42,8 @@ func (r *requests) find(id string) (*request, bool) {
 	if id == "" {
 		return nil, false
 	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
 	done, ok := r.byID[id]
 	return done, ok
 }
@@ -58,6 +65,8 @@ func (r *requests) add(id string, w *Write, index uint64, err *Error) {
 }
 
 func (r *requests) remember(done *request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.byID[done.ID] = done
 	if len(r.ring) < requestsKept {
 		r.ring = append(r.ring, done)

@@ -160,7 +160,8 @@ type View struct {
 	versions    map[string]uint64
 	history     history
 	staged      stage
-	open        *memdb.Txn // of a Draft, whose view changes with it
+	open        *memdb.Txn         // of a Draft, whose view changes with it
+	keep        func(*Entity) bool // what of it is seen; nil: everything
 }
 
 // txn is what the view reads from.
@@ -169,6 +170,37 @@ func (v *View) txn() *memdb.Txn {
 		return v.open
 	}
 	return v.db.Txn(false)
+}
+
+// Only is the view of somebody who sees only what keep is true of. keep may look into
+// the view itself, and must not keep entities of it: a Draft's view changes.
+func (v *View) Only(keep func(*Entity) bool) *View {
+	only := *v
+	only.keep = keep
+	return &only
+}
+
+// seen gives an entity if it is seen.
+func (v *View) seen(e *Entity) *Entity {
+	if e == nil || v.keep != nil && !v.keep(e) {
+		return nil
+	}
+	return e
+}
+
+// each walks what is seen.
+func (v *View) each(it memdb.ResultIterator, err error) iter.Seq[*Entity] {
+	all := each(it, err)
+	if v.keep == nil {
+		return all
+	}
+	return func(yield func(*Entity) bool) {
+		for e := range all {
+			if v.keep(e) && !yield(e) {
+				return
+			}
+		}
+	}
 }
 
 // Index is the log index of the last command applied, ConfigIndex of the last
@@ -186,7 +218,7 @@ func (v *View) ClusterID() string { return v.clusterID }
 
 // Get gives the entity of an id, or nil.
 func (v *View) Get(kind, id string) *Entity {
-	return first(v.txn(), kind, indexID, id)
+	return v.seen(first(v.txn(), kind, indexID, id))
 }
 
 // Lookup gives the entity whose endpoint key (Definition.Key: a service's
@@ -196,7 +228,7 @@ func (v *View) Lookup(kind, key string) *Entity {
 	if def == nil || def.Key == "" || key == "" {
 		return nil
 	}
-	return first(v.txn(), kind, uniqueIndex(0), key)
+	return v.seen(first(v.txn(), kind, uniqueIndex(0), key))
 }
 
 // LookupNested gives the entity that a key names (Definition.NestedKey: a target's
@@ -206,7 +238,7 @@ func (v *View) LookupNested(kind, ownerID, key string) *Entity {
 	if def == nil || def.NestedKey == "" || ownerID == "" || key == "" {
 		return nil
 	}
-	return first(v.txn(), kind, uniqueIndex(0), ownerID+uniqueSeparator+key)
+	return v.seen(first(v.txn(), kind, uniqueIndex(0), ownerID+uniqueSeparator+key))
 }
 
 // LookupUnique gives the entity whose i-th unique set (Definition.Unique) has a key
@@ -216,27 +248,27 @@ func (v *View) LookupUnique(kind string, i int, value string) *Entity {
 	if def == nil || i >= len(def.Unique) || value == "" {
 		return nil
 	}
-	return first(v.txn(), kind, uniqueIndex(i), value)
+	return v.seen(first(v.txn(), kind, uniqueIndex(i), value))
 }
 
 // All walks a kind in the order of ids.
 func (v *View) All(kind string) iter.Seq[*Entity] {
-	return each(v.txn().Get(kind, indexID))
+	return v.each(v.txn().Get(kind, indexID))
 }
 
 // From walks a kind in the order of ids, from the first id not below the
 // given one.
 func (v *View) From(kind, id string) iter.Seq[*Entity] {
-	return each(v.txn().LowerBound(kind, indexID, id))
+	return v.each(v.txn().LowerBound(kind, indexID, id))
 }
 
 // Referencing walks the entities of a kind whose foreign field names an id, in
 // no particular order of ids.
 func (v *View) Referencing(kind, field, id string) iter.Seq[*Entity] {
-	return each(v.txn().Get(kind, refIndex(field), id))
+	return v.each(v.txn().Get(kind, refIndex(field), id))
 }
 
 // Tagged walks the entities of a kind that have a tag.
 func (v *View) Tagged(kind, tag string) iter.Seq[*Entity] {
-	return each(v.txn().Get(kind, indexTags, tag))
+	return v.each(v.txn().Get(kind, indexTags, tag))
 }
