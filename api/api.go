@@ -8,6 +8,7 @@ package api
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -79,6 +80,8 @@ type Config struct {
 	Explain func(*explain.Question) *explain.Explanation
 	// Budgets answers /cluster/budgets; nil makes that a 404.
 	Budgets Budgets
+	// Operations are endpoints that act on the process as a whole.
+	Operations []Operation
 	// Origins lists the web origins that browsers may call the API from (Kong's admin_gui_origin).
 	// Empty: all, which is Kong's default.
 	Origins []string
@@ -98,6 +101,14 @@ type Config struct {
 	NewSecret func() string
 }
 
+// Operation is an endpoint that is made elsewhere. Where tokens are asked for it takes the role super-admin.
+type Operation struct {
+	Method, Pattern string // as in /cluster/nodes/{id}
+	// Do carries it out; params are the segments in braces. An error is answered with its method
+	// HTTPStatus() int, 500 if it has none.
+	Do func(ctx context.Context, params []string) (message string, err error)
+}
+
 // API answers the Admin API. Safe for concurrent use.
 type API struct {
 	cfg         Config
@@ -110,6 +121,8 @@ type API struct {
 	watchers  chan struct{} // one place for each stream
 	closing   chan struct{} // closed by Close
 	closeOnce sync.Once
+
+	refusals refusals
 
 	accessMu sync.Mutex // an io.Writer need not be safe for concurrent use
 }
@@ -136,12 +149,12 @@ func New(cfg Config) *API {
 	return a
 }
 
-// Handler gives the API as a handler. It works on the raw path, so that %2F in a name is not a separator;
-// it must not stand behind a mux that cleans paths.
-func (a *API) Handler() http.Handler { return a.handler(a.router) }
+// Handler gives the API as a handler that lets everybody do everything; see Guarded. It works on the raw path, so
+// that %2F in a name is not a separator; it must not stand behind a mux that cleans paths.
+func (a *API) Handler() http.Handler { return a.handler(a.router, false) }
 
-func (a *API) handler(rt *router) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(rt, w, r) })
+func (a *API) handler(rt *router, guarded bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(rt, w, r, guarded) })
 }
 
 // Close ends the streams of GET /watch, which would hold up a server's shutdown.
@@ -202,5 +215,23 @@ func (a *API) routes() *router {
 	a.declarativeRoutes(rt)
 	a.historyRoutes(rt)
 	a.absentRoutes(rt)
+	for _, o := range a.cfg.Operations {
+		rt.handle(o.Method, o.Pattern, o.answer)
+	}
 	return rt
+}
+
+// answer does the operation, whether or not the client stays for the answer.
+func (o Operation) answer(q *request) (*reply, error) {
+	message, err := o.Do(context.WithoutCancel(q.Context()), q.params)
+	if err == nil {
+		return messageReply(http.StatusOK, message), nil
+	}
+	status := http.StatusInternalServerError
+	var coded interface{ HTTPStatus() int }
+	if errors.As(err, &coded) {
+		status = coded.HTTPStatus()
+	}
+	q.a.cfg.Logger.Warn("operation refused", zap.Error(err))
+	return nil, &statusError{status, err.Error()}
 }

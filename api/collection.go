@@ -22,6 +22,7 @@ type collection struct {
 	*fsm.Definition
 	schema *schema.Schema // Definition.Schema, completed by the hook
 	hooks  hooks
+	tagged bool // entities have tags
 	now    func() time.Time
 }
 
@@ -33,7 +34,9 @@ type hooks struct {
 	// where they say nothing those of the second map, which is nil for a new one.
 	admit func(a *API, fields, stored map[string]any) error
 	// check judges a valid entity by others that it has to do with.
-	check func(v *fsm.View, entity map[string]any) error
+	check func(a *API, v *fsm.View, entity map[string]any) error
+	// leave refuses to delete an entity because of others.
+	leave func(v *fsm.View, e *fsm.Entity) error
 	// warn says what of a stored entity has no effect.
 	warn func(a *API, e *fsm.Entity) []string
 	// lookups are the query arguments that select by a unique field: its place in Definition.Unique.
@@ -54,6 +57,15 @@ type hooks struct {
 	// refusal of one of those comes from another writer being faster.
 	related func(a *API, v *fsm.View, entity map[string]any) ([]fsm.Op, error)
 	lost    func(*fsm.Error) bool
+	// mint makes what a new entity has besides its fields: members to store, and one to show once, in the answer
+	// to the write.
+	mint func(entity map[string]any) (stored, once map[string]any)
+	// private are members that are stored and are no fields: clients neither see nor set them.
+	private []string
+	// part says that an entity without tags has those of what it belongs to, as a part of it.
+	part bool
+	// global says that an entity is for all requests, whoever they are for.
+	global func(e *fsm.Entity) bool
 	// member appends a member that is not stored with the entity.
 	member func(b []byte, v *fsm.View, e *fsm.Entity) []byte
 }
@@ -65,17 +77,22 @@ func hooksOf(kind string) hooks {
 		return hooks{byName: certificateOf, tellsMissing: true, prepare: prepareSNIs, related: relateSNIs, lost: lostSNI,
 			member: appendSNIs, warn: warnCertificate}
 	case "snis":
-		return hooks{hidden: []string{"certificate"}}
+		return hooks{hidden: []string{"certificate"}, part: true}
 	case "consumers":
 		return hooks{lookups: map[string]int{"custom_id": 1}}
 	case "plugins":
-		return hooks{schema: withPlugins, admit: (*API).admitPlugin, check: checkProtocols, warn: (*API).warnings}
+		return hooks{schema: withPlugins, admit: (*API).admitPlugin, check: checkProtocols, warn: (*API).warnings,
+			global: everyRequest}
 	case "upstreams":
 		return hooks{warn: warnUpstream}
 	case "targets":
 		return hooks{nestedOnly: true, changesOnly: true, warn: warnUpstream}
 	case "vaults":
 		return hooks{schema: withVaults}
+	case fsm.KindAdminRole:
+		return hooks{check: checkRole, leave: leaveRole}
+	case fsm.KindAdminToken:
+		return hooks{check: checkToken, mint: mintToken, private: []string{memberTokenHash}}
 	}
 	return hooks{}
 }
@@ -85,6 +102,7 @@ func newCollection(def *fsm.Definition, cfg *Config) *collection {
 	if c.hooks.schema != nil {
 		c.schema = c.hooks.schema(def.Schema, cfg.Plugins())
 	}
+	c.tagged = c.schema.Field("tags") != nil
 	return c
 }
 
@@ -93,8 +111,10 @@ func (a *API) collectionRoutes(rt *router, c *collection) {
 	all := "/" + c.Path
 	one := fmt.Sprintf("%s/{%s}", all, c.Kind)
 	if !c.hooks.nestedOnly {
+		rt.about(all, c, nil)
 		rt.handle(http.MethodGet, all, func(q *request) (*reply, error) { return a.list(q, c, nil) })
 		rt.write(http.MethodPost, all, func(q *request) (int, planner) { return http.StatusCreated, a.create(q, c, nil) })
+		rt.about(one, c, nil)
 		a.itemRoutes(rt, one, func(q *request) target { return target{coll: c, key: q.params[0]} })
 	}
 	for _, f := range c.Foreign {
@@ -104,16 +124,19 @@ func (a *API) collectionRoutes(rt *router, c *collection) {
 		parent := a.byKind[f.Kind]
 		under := fmt.Sprintf("/%s/{%s}/%s", parent.Path, parent.Kind, f.Nested)
 		ownerOf := func(q *request) *owner { return &owner{coll: parent, key: q.params[0], field: f.Field} }
+		rt.about(under, c, parent)
 		rt.handle(http.MethodGet, under, func(q *request) (*reply, error) { return a.list(q, c, ownerOf(q)) })
 		rt.write(http.MethodPost, under, func(q *request) (int, planner) {
 			return http.StatusCreated, a.create(q, c, ownerOf(q))
 		})
+		rt.about(fmt.Sprintf("%s/{%s}", under, c.Kind), c, parent)
 		a.itemRoutes(rt, fmt.Sprintf("%s/{%s}", under, c.Kind), func(q *request) target {
 			return target{coll: c, key: q.params[1], owner: ownerOf(q)}
 		})
 		if c.hooks.nestedOnly || slices.Contains(c.hooks.hidden, f.Field) {
 			continue
 		}
+		rt.about(one+"/"+f.Field, parent, c)
 		a.itemRoutes(rt, one+"/"+f.Field, func(q *request) target {
 			return target{coll: parent, child: &child{coll: c, key: q.params[0], field: f.Field}}
 		})
@@ -204,7 +227,7 @@ func (c *collection) lasting(entity map[string]any) map[string]any {
 
 // appendEntity appends an entity as clients see it.
 func (c *collection) appendEntity(b []byte, v *fsm.View, e *fsm.Entity) []byte {
-	b = appendPlain(b, e.Raw)
+	b = appendPlain(b, c.public(e))
 	end := bytes.LastIndexByte(b, '}')
 	switch {
 	case end < 0 || !c.TTL && c.hooks.member == nil:
@@ -218,6 +241,35 @@ func (c *collection) appendEntity(b []byte, v *fsm.View, e *fsm.Entity) []byte {
 	}
 	left := e.ExpiresAt - c.now().Add(time.Second-1).Unix() // whole seconds: of ten that begin now, nine
 	return append(strconv.AppendInt(b, max(0, left), 10), '}')
+}
+
+// public is what is stored of an entity without what is private.
+func (c *collection) public(e *fsm.Entity) []byte {
+	if len(c.hooks.private) == 0 {
+		return e.Raw
+	}
+	fields, err := fieldsOf(e)
+	if err != nil {
+		return []byte(`{}`) // nothing rather than too much
+	}
+	c.takePrivate(fields)
+	raw, err := encodeJSON(fields)
+	if err != nil {
+		return []byte(`{}`)
+	}
+	return raw
+}
+
+// takePrivate takes the private members out of an entity.
+func (c *collection) takePrivate(fields map[string]any) map[string]any {
+	taken := make(map[string]any, len(c.hooks.private))
+	for _, name := range c.hooks.private {
+		if value, ok := fields[name]; ok {
+			taken[name] = value
+			delete(fields, name)
+		}
+	}
+	return taken
 }
 
 // fieldsOf decodes a stored entity.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -38,6 +39,11 @@ type plan struct {
 	coll *collection
 	// lost says that a refusal comes from another writer being faster, so that planning anew may help.
 	lost func(*fsm.Error) bool
+	// once is what the answer shows beside the entity, and nothing ever again; it belongs to the entity that has
+	// the members stored.
+	once, stored map[string]any
+	whole        bool // the operations are one change, see fsm.Write
+	repeated     bool // it was answered before, and is not done again
 }
 
 // commit plans a write, has it applied, and answers when it is served.
@@ -54,7 +60,7 @@ func (a *API) commit(q *request, status int, planner planner) (*reply, error) {
 	rep.set(headerRequestID, q.id)
 	ctx, cancel := writeContext(q)
 	defer cancel()
-	p, result, err := a.apply(ctx, identity, q.origin(), planner)
+	p, result, err := a.apply(ctx, identity, q, planner)
 	if err != nil {
 		return rep, err
 	}
@@ -70,7 +76,10 @@ func (a *API) commit(q *request, status int, planner planner) (*reply, error) {
 	if len(result.Entities) == 0 || result.Entities[0] == nil {
 		return rep, errNotFound // a repeated write, and its entity is gone since
 	}
-	rep.body = p.coll.appendEntity(nil, a.view(), result.Entities[0])
+	if p.repeated && q.only(a.view()).Get(p.coll.Kind, result.Entities[0].ID) == nil {
+		return rep, errNotFound // it is not in the scope any more
+	}
+	rep.body = p.appendOnce(p.coll.appendEntity(nil, q.view(), result.Entities[0]), result.Entities[0])
 	rep.set("ETag", etag(result.Entities[0]))
 	if p.coll.hooks.warn != nil {
 		if said := p.coll.hooks.warn(a, result.Entities[0]); len(said) > 0 {
@@ -78,6 +87,36 @@ func (a *API) commit(q *request, status int, planner planner) (*reply, error) {
 		}
 	}
 	return rep, nil
+}
+
+// mint makes up what a new entity of the plan's kind has besides its fields.
+func (p *plan) mint(entity map[string]any) {
+	if p.coll.hooks.mint != nil {
+		p.stored, p.once = p.coll.hooks.mint(entity)
+		maps.Copy(entity, p.stored)
+	}
+}
+
+// appendOnce adds to an entity in an answer what is shown once. A write that was repeated is answered with what the
+// first one made, and what this one made up is then of no use to anybody.
+func (p *plan) appendOnce(body []byte, e *fsm.Entity) []byte {
+	if len(p.once) == 0 {
+		return body
+	}
+	fields, err := fieldsOf(e)
+	if err != nil {
+		return body
+	}
+	for name, value := range p.stored {
+		if fields[name] != value {
+			return body
+		}
+	}
+	once, err := encodeJSON(p.once)
+	if err != nil {
+		return body
+	}
+	return append(append(body[:len(body)-1], ','), once[1:]...)
 }
 
 // planner makes the plan of a write on one view.
@@ -93,7 +132,11 @@ func (q *request) origin() fsm.Origin {
 	if len(action) > maxAction {
 		action = action[:maxAction]
 	}
-	return fsm.Origin{Addr: addr, Node: q.a.cfg.Cluster.ID(), Action: action}
+	o := fsm.Origin{Addr: addr, Node: q.a.cfg.Cluster.ID(), Action: action}
+	if q.who != nil {
+		o.Who = q.who.name
+	}
+	return o
 }
 
 // command makes one of a write.
@@ -104,15 +147,16 @@ func (a *API) command(id string, origin fsm.Origin, w *fsm.Write) *fsm.Command {
 
 // apply plans and applies until the write is done or refused for good. The result is nil if there was
 // nothing to do.
-func (a *API) apply(ctx context.Context, identity string, origin fsm.Origin, planner planner) (*plan, *fsm.Result, error) {
+func (a *API) apply(ctx context.Context, identity string, q *request, planner planner) (*plan, *fsm.Result, error) {
 	upToDate := false
 	for attempt := range maxAttempts {
-		p, now, err := a.plan(ctx, planner, &upToDate)
+		// Refusals are remembered under the id of a command, so every attempt has its own.
+		id := identity + "/" + strconv.Itoa(attempt)
+		p, now, err := a.plan(ctx, q.guarded(id, planner), &upToDate)
 		if err != nil || len(p.ops) == 0 {
 			return p, nil, err
 		}
-		// Refusals are remembered under the id of a command, so every attempt has its own.
-		command := a.command(identity+"/"+strconv.Itoa(attempt), origin, &fsm.Write{Now: now, Ops: p.ops})
+		command := a.command(id, q.origin(), &fsm.Write{Now: now, Ops: p.ops, Whole: p.whole})
 		result, err := a.cfg.Cluster.Apply(ctx, command)
 		switch {
 		case err != nil:
@@ -154,6 +198,8 @@ func missesEntity(p *plan, err error) bool {
 	switch {
 	case err == nil:
 		return len(p.ops) == 0
+	case isUnjudged(err):
+		return true
 	case errors.As(err, &refused):
 		return refused.Code == fsm.CodeNotFound || refused.Code == codeForeignsUnresolved
 	}
@@ -244,8 +290,12 @@ func (q *request) identify() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("identify request: %w", err)
 	}
+	parts := []string{q.id, q.Method, q.URL.EscapedPath(), string(body)}
+	if q.who != nil {
+		parts = append(parts, q.who.id) // nobody is answered what another one was
+	}
 	h := sha256.New()
-	for _, part := range []string{q.id, q.Method, q.URL.EscapedPath(), string(body)} {
+	for _, part := range parts {
 		fmt.Fprintf(h, "%d %s ", len(part), part)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16]), nil

@@ -86,7 +86,7 @@ func (im *importer) run(d *fsm.Draft) error {
 	}
 	for _, w := range im.order {
 		if check := w.coll.hooks.check; check != nil && w.op.Kind != "" {
-			if err := check(d.View(), w.entity); err != nil {
+			if err := check(im.a, d.View(), w.entity); err != nil {
 				im.failed.refused(w.item, err)
 			}
 		}

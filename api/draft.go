@@ -37,7 +37,7 @@ func (a *API) commitDraft(q *request, rep *reply, dry bool, do drafter) (*drafte
 	defer cancel()
 	upToDate := false
 	for attempt := range maxAttempts {
-		made, w, err := a.draft(ctx, do, &upToDate)
+		made, w, err := a.draft(ctx, q, do, &upToDate)
 		if err != nil || dry || len(w.Ops) == 0 {
 			if made != nil {
 				rep.index = made.view.ConfigIndex()
@@ -64,20 +64,26 @@ func (a *API) commitDraft(q *request, rep *reply, dry bool, do drafter) (*drafte
 
 // draft makes one on the newest view, and a second time on one that is certain to be up to date if the first
 // finds no entity.
-func (a *API) draft(ctx context.Context, do drafter, upToDate *bool) (*drafted, *fsm.Write, error) {
+func (a *API) draft(ctx context.Context, q *request, do drafter, upToDate *bool) (*drafted, *fsm.Write, error) {
 	for {
 		v, now := a.view(), a.now()
 		d := a.cfg.Machine.Draft(v, now)
 		misses, err := do(d)
 		if err != nil {
 			misses = missesEntity(nil, err)
+		} else {
+			err = q.judgeDraft(v, now, d)
 		}
 		switch {
 		case misses && !*upToDate:
 		case err != nil:
 			return nil, nil, err
 		default:
-			return &drafted{view: v, changes: d.Changes()}, d.Write(), nil
+			w := d.Write()
+			if !q.who.free() {
+				alone(w.Ops)
+			}
+			return &drafted{view: v, changes: d.Changes()}, w, nil
 		}
 		if err := a.bringUpToDate(ctx); err != nil {
 			return nil, nil, err
@@ -148,6 +154,7 @@ var secretFields = map[string][]string{
 	"oauth2_credentials":    {"client_secret"},
 	"oauth2_tokens":         {"access_token", "refresh_token"},
 	"vaults":                {"config"},
+	fsm.KindAdminToken:      {memberTokenHash},
 }
 
 func isSecret(kind, field string) bool { return slices.Contains(secretFields[kind], field) }

@@ -77,8 +77,8 @@ func (a *API) metricsRoute(rt *router) {
 }
 
 // root answers GET /, from which clients learn what they talk to.
-func (a *API) root(*request) (*reply, error) {
-	v := a.view()
+func (a *API) root(q *request) (*reply, error) {
+	v := q.view()
 	available := make(map[string]any)
 	for _, p := range a.runningPlugins() {
 		available[p.Name] = map[string]any{"version": p.Version, "priority": p.Priority}

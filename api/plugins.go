@@ -64,7 +64,7 @@ const (
 
 // checkProtocols demands that a plugin has a protocol in common with its route, or with one of its service's
 // routes if there are any.
-func checkProtocols(v *fsm.View, entity map[string]any) error {
+func checkProtocols(_ *API, v *fsm.View, entity map[string]any) error {
 	protocols, _ := entity["protocols"].([]any)
 	common := func(e *fsm.Entity) bool {
 		route, ok := e.Value.(*fsm.Route)
@@ -91,6 +91,11 @@ func checkProtocols(v *fsm.View, entity map[string]any) error {
 		return schema.FieldViolation("protocols", msgServiceProtocols)
 	}
 	return nil
+}
+
+// everyRequest says that a plugin has nothing that it is for.
+func everyRequest(e *fsm.Entity) bool {
+	return e.Ref("route") == "" && e.Ref("service") == "" && e.Ref("consumer") == ""
 }
 
 // referenceID gives the id in a foreign field, or "".

@@ -115,7 +115,7 @@ func (a *API) checkReferences(v *fsm.View, c *collection, entity map[string]any)
 	if c.hooks.check == nil {
 		return nil
 	}
-	return c.hooks.check(v, entity)
+	return c.hooks.check(a, v, entity)
 }
 
 // checkResolved rejects references that name nothing.

@@ -20,6 +20,8 @@ type endpoint struct {
 	methods map[string]handler
 	changes map[string]change // of those methods that may be part of a transaction
 	read    bodyReader        // nil: the one of all others
+	// coll is what kind of entity the endpoint is about, through the one that its path leads through; nil for none.
+	coll, through *collection
 }
 
 // bodyReader reads and decodes the body of a request.
@@ -42,6 +44,21 @@ func newRouter() *router { return &router{} }
 
 // handle adds a method to a path; segments in braces take any value. HEAD comes with GET.
 func (rt *router) handle(method, pattern string, h handler) {
+	e := rt.at(pattern)
+	e.methods[method] = h
+	if method == http.MethodGet {
+		e.methods[http.MethodHead] = h
+	}
+}
+
+// about says of which kind of entity a path is, and which kind it leads through.
+func (rt *router) about(pattern string, coll, through *collection) {
+	e := rt.at(pattern)
+	e.coll, e.through = coll, through
+}
+
+// at gives the endpoint of a pattern, a new one if there is none.
+func (rt *router) at(pattern string) *endpoint {
 	b := &rt.root
 	if pattern != "/" {
 		for segment := range strings.SplitSeq(pattern[1:], "/") {
@@ -52,10 +69,7 @@ func (rt *router) handle(method, pattern string, h handler) {
 		b.end = &endpoint{pattern: pattern, methods: make(map[string]handler)}
 		rt.endpoints = append(rt.endpoints, b.end)
 	}
-	b.end.methods[method] = h
-	if method == http.MethodGet {
-		b.end.methods[http.MethodHead] = h
-	}
+	return b.end
 }
 
 // write adds a method that changes entities.

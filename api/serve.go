@@ -32,20 +32,24 @@ const (
 // request is one request on its way through the API.
 type request struct {
 	*http.Request
-	a      *API
-	params []string    // of the path, unescaped, in order
-	query  url.Values  // parsed once
-	body   requestBody // of POST, PUT and PATCH
-	id     string      // of a write, see headerRequestID
-	shown  *fsm.View   // what a read shows, if that is not what is newest when it looks
+	a        *API
+	endpoint *endpoint
+	params   []string    // of the path, unescaped, in order
+	query    url.Values  // parsed once
+	body     requestBody // of POST, PUT and PATCH
+	id       string      // of a write, see headerRequestID
+	shown    *fsm.View   // what a read shows, if that is not what is newest when it looks
+	who      *principal  // nil: anybody
 }
 
-// serve answers one request to the endpoints of a table, whatever happens.
-func (a *API) serve(rt *router, w http.ResponseWriter, r *http.Request) {
+// serve answers one request to the endpoints of a table, whatever happens. A guarded one must come from somebody who
+// is known.
+func (a *API) serve(rt *router, w http.ResponseWriter, r *http.Request, guarded bool) {
 	start := a.cfg.Now()
 	out := &countingWriter{ResponseWriter: w}
+	q := &request{Request: r, a: a}
 	defer func() {
-		a.logAccess(r, out, start)
+		a.logAccess(r, out, start, q.who)
 	}()
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -55,7 +59,7 @@ func (a *API) serve(rt *router, w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}()
-	rep, err := a.answer(rt, w, r)
+	rep, err := a.answer(rt, w, q, guarded)
 	if err != nil {
 		failed := a.errorReply(err)
 		if rep != nil {
@@ -63,11 +67,23 @@ func (a *API) serve(rt *router, w http.ResponseWriter, r *http.Request) {
 		}
 		rep = failed
 	}
+	if guarded && (rep.status == http.StatusUnauthorized || rep.status == http.StatusForbidden) {
+		a.refused(r, q.who, rep.status)
+	}
 	a.write(out, r, rep, start)
 }
 
 // answer finds the endpoint and runs it. A reply next to an error only carries headers.
-func (a *API) answer(rt *router, w http.ResponseWriter, r *http.Request) (*reply, error) {
+func (a *API) answer(rt *router, w http.ResponseWriter, q *request, guarded bool) (*reply, error) {
+	r := q.Request
+	// A preflight has no token: browsers send none with it.
+	if guarded && r.Method != http.MethodOptions {
+		var err error
+		if q.who, err = a.authenticate(r); err != nil {
+			return (&reply{}).set("WWW-Authenticate", challenge(err)), err
+		}
+		q.who.leaveUser(r.Context())
+	}
 	e, params := rt.find(r.URL.EscapedPath())
 	if e == nil {
 		return nil, errNotFound
@@ -79,7 +95,10 @@ func (a *API) answer(rt *router, w http.ResponseWriter, r *http.Request) (*reply
 	if h == nil {
 		return (&reply{}).set("Allow", e.allow()), errMethodNotAllowed
 	}
-	q := &request{Request: r, a: a, params: params}
+	if err := q.who.admits(e, r.Method); err != nil {
+		return nil, err
+	}
+	q.endpoint, q.params = e, params
 	var err error
 	if q.query, err = parseQuery(r.URL.RawQuery); err != nil {
 		return nil, err
@@ -198,7 +217,7 @@ func (w *countingWriter) Write(b []byte) (int, error) {
 func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // logAccess writes nginx's "combined" line, which is what Kong's admin_access_log holds.
-func (a *API) logAccess(r *http.Request, w *countingWriter, start time.Time) {
+func (a *API) logAccess(r *http.Request, w *countingWriter, start time.Time, who *principal) {
 	if a.cfg.AccessLog == nil {
 		return
 	}
@@ -206,7 +225,11 @@ func (a *API) logAccess(r *http.Request, w *countingWriter, start time.Time) {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 {
 		host = strings.Trim(host[:i], "[]")
 	}
-	line := fmt.Sprintf("%s - - [%s] \"%s\" %d %d \"%s\" \"%s\"\n", host, start.Format("02/Jan/2006:15:04:05 -0700"),
+	user := "-"
+	if who != nil {
+		user = logEscape(who.name)
+	}
+	line := fmt.Sprintf("%s - %s [%s] \"%s\" %d %d \"%s\" \"%s\"\n", host, user, start.Format("02/Jan/2006:15:04:05 -0700"),
 		logEscape(r.Method+" "+r.RequestURI+" "+r.Proto), w.status, w.bytes,
 		logEscape(orDash(r.Referer())), logEscape(orDash(r.UserAgent())))
 	a.accessMu.Lock()

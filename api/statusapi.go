@@ -16,7 +16,7 @@ func (a *API) StatusHandler() http.Handler {
 	rt.handle(http.MethodPost, "/status", a.drain)
 	rt.handle(http.MethodGet, "/status/ready", a.ready)
 	a.metricsRoute(rt)
-	return a.handler(rt)
+	return a.handler(rt, false)
 }
 
 // ready answers GET /status/ready: 200 while requests should be sent here, or else 503 and why not.

@@ -118,6 +118,9 @@ func (a *API) operation(q *request, v any) (operation, error) {
 	if e == nil {
 		return o, errNotFound
 	}
+	if err := q.who.admits(e, o.method); err != nil {
+		return o, err
+	}
 	if o.change = e.changes[o.method]; o.change == nil {
 		return o, badRequest("%s %s: only writes of entities may be part of a transaction", o.method, o.path)
 	}
@@ -125,7 +128,7 @@ func (a *API) operation(q *request, v any) (operation, error) {
 	if tag, ok := fields["if_match"].(string); ok {
 		header.Set("If-Match", tag)
 	}
-	o.q = &request{Request: &http.Request{Method: o.method, URL: at, Header: header}, a: a, params: params, query: url.Values{}}
+	o.q = &request{Request: &http.Request{Method: o.method, URL: at, Header: header}, a: a, params: params, query: url.Values{}, who: q.who}
 	if body, given := fields["body"]; given && body != nil {
 		if o.q.body.fields, ok = body.(map[string]any); !ok {
 			return o, errBadJSON
@@ -137,17 +140,20 @@ func (a *API) operation(q *request, v any) (operation, error) {
 // perform does an operation on a draft; done is false if there was nothing to do.
 func (a *API) perform(d *fsm.Draft, o *operation) (status int, body []byte, done bool, err error) {
 	status, planner := o.change(o.q)
-	v := d.View()
+	v := o.q.only(d.View())
 	p, err := planner(v, a.now())
 	if err != nil || len(p.ops) == 0 {
 		return status, nil, false, err
 	}
 	entities, refused := d.Do(p.ops...)
 	if refused != nil {
+		if !o.q.who.free() {
+			refused = discreet(refused)
+		}
 		return 0, nil, false, refused
 	}
 	if p.coll != nil && entities[0] != nil {
-		body = p.coll.appendEntity(nil, v, entities[0])
+		body = p.appendOnce(p.coll.appendEntity(nil, v, entities[0]), entities[0])
 	}
 	return status, body, true, nil
 }

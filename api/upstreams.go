@@ -39,6 +39,10 @@ func (a *API) upstreamRoutes(rt *router) {
 		}
 		return p.reply(func(b []byte, e *fsm.Entity) []byte { return targets.appendEntity(b, p.view, e) }, nil), nil
 	})
+	for _, path := range []string{"/targets/all", "/health", "/targets/{targets}/healthy", "/targets/{targets}/unhealthy",
+		"/targets/{targets}/{address}/healthy", "/targets/{targets}/{address}/unhealthy"} {
+		rt.about(one+path, targets, upstreams)
+	}
 	rt.handle(http.MethodGet, one+"/targets/all", func(q *request) (*reply, error) {
 		return a.listAt(q, targets, ownerOf(q), "targets/all")
 	})
@@ -234,7 +238,7 @@ func (a *API) setHealth(q *request, t target) (*reply, error) {
 	ctx, cancel := writeContext(q)
 	defer cancel()
 	there := func() error {
-		f, err := t.locate(a.view(), a.now())
+		f, err := t.locate(q.view(), a.now())
 		if err == nil && f.entity == nil {
 			err = errNotFound
 		}

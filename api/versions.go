@@ -30,7 +30,7 @@ func (q *request) view() *fsm.View {
 	if q.shown != nil {
 		return q.shown
 	}
-	return q.a.view()
+	return q.only(q.a.view())
 }
 
 // choose looks at what the client wants to read: the newest configuration that this node has, or with
@@ -60,9 +60,12 @@ func (q *request) choose() error {
 	if !q.query.Has("as_of") {
 		return nil
 	}
-	var err error
-	q.shown, err = asOf(q.a.view(), q.query.Get("as_of"))
-	return err
+	then, err := asOf(q.a.view(), q.query.Get("as_of"))
+	if err != nil {
+		return err
+	}
+	q.shown = q.only(then)
+	return nil
 }
 
 // asOf gives the configuration of an index or a time.

@@ -49,12 +49,21 @@ func (a *API) watch(q *request) (*reply, error) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("Cache-Control", "no-store")
 		s := &eventStream{w: w, control: http.NewResponseController(w)}
-		a.follow(r, s, after)
+		a.follow(r, s, after, q.stillAdmitted)
 	})}, nil
 }
 
-// follow sends changes until the client has gone or the node stops.
-func (a *API) follow(r *http.Request, s *eventStream, after uint64) {
+// stillAdmitted says whether a request that takes long would be let in now.
+func (q *request) stillAdmitted() bool {
+	if q.who == nil {
+		return true
+	}
+	who, err := q.a.authenticate(q.Request)
+	return err == nil && who.admits(q.endpoint, q.Method) == nil
+}
+
+// follow sends changes until the client has gone, may not see them any more, or the node stops.
+func (a *API) follow(r *http.Request, s *eventStream, after uint64, admitted func() bool) {
 	quiet := time.NewTicker(watchQuiet)
 	defer quiet.Stop()
 	if s.comment("watching after index "+strconv.FormatUint(after, 10)) != nil {
@@ -62,6 +71,9 @@ func (a *API) follow(r *http.Request, s *eventStream, after uint64) {
 	}
 	for {
 		changed := a.cfg.Machine.Changed()
+		if !admitted() {
+			return
+		}
 		v := a.view()
 		if since, _ := v.HistoryBase(); after < since {
 			after = v.ConfigIndex()

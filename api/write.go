@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/sluicegate/sluice/fsm"
@@ -24,8 +25,11 @@ func (a *API) create(q *request, c *collection, o *owner) planner {
 		if err != nil {
 			return nil, err
 		}
+		p := &plan{coll: c, lost: o.gone}
+		p.mint(entity)
 		op, err := c.operation(fsm.Create, entity, now, 0, false)
-		return a.withRelated(v, entity, &plan{ops: []fsm.Op{op}, coll: c, lost: o.gone}, err)
+		p.ops = []fsm.Op{op}
+		return a.withRelated(v, entity, p, err)
 	}
 }
 
@@ -72,6 +76,7 @@ func (a *API) replace(v *fsm.View, t *target, old *fsm.Entity, in map[string]any
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(entity, t.coll.takePrivate(stored))
 	op, err := t.coll.operation(fsm.Put, entity, now, 0, false)
 	op.IfIndex = old.ModifyIndex
 	return a.withRelated(v, entity, &plan{ops: []fsm.Op{op}, coll: t.coll, lost: t.lost}, err)
@@ -89,9 +94,12 @@ func (a *API) putNew(v *fsm.View, t *target, in map[string]any, now int64) (*pla
 	if err != nil {
 		return nil, err
 	}
+	p := &plan{coll: t.coll, lost: t.lost}
+	p.mint(entity)
 	op, err := t.coll.operation(fsm.Put, entity, now, 0, false)
 	op.IfAbsent = true
-	return a.withRelated(v, entity, &plan{ops: []fsm.Op{op}, coll: t.coll, lost: t.lost}, err)
+	p.ops = []fsm.Op{op}
+	return a.withRelated(v, entity, p, err)
 }
 
 // lost says that a PUT was refused because another writer was faster. It does not depend on what was
@@ -140,6 +148,7 @@ func (a *API) patch(q *request, t target) planner {
 		if err != nil {
 			return nil, err
 		}
+		private := t.coll.takePrivate(stored)
 		changes := q.body.typed(t.coll.schema, stored)
 		if t.owner != nil {
 			changes[t.owner.field] = map[string]any{"id": f.parentID}
@@ -150,6 +159,7 @@ func (a *API) patch(q *request, t target) planner {
 		if err != nil {
 			return nil, err
 		}
+		maps.Copy(entity, private)
 		op, err := t.coll.operation(fsm.Update, entity, now, f.entity.ExpiresAt, !ttl)
 		op.IfIndex = f.entity.ModifyIndex
 		return a.withRelated(v, entity, &plan{ops: []fsm.Op{op}, coll: t.coll, lost: movedOn}, err)
@@ -212,6 +222,11 @@ func (a *API) delete(q *request, t target) planner {
 			return nil, errNotFound
 		case f.entity == nil:
 			return &plan{}, nil
+		}
+		if leave := t.coll.hooks.leave; leave != nil {
+			if err := leave(v, f.entity); err != nil {
+				return nil, err
+			}
 		}
 		op := fsm.Op{Verb: fsm.Delete, Kind: t.coll.Kind, ID: f.entity.ID, IfIndex: f.entity.ModifyIndex}
 		return &plan{ops: []fsm.Op{op}, lost: movedOn}, nil

@@ -55,7 +55,7 @@ func (m *Machine) op(txn *memdb.Txn, index uint64, now int64, op *Op) (*Entity, 
 	case refusal != nil, op.Verb == Delete && old == nil:
 		return nil, refusal
 	case op.Verb == Delete:
-		if op.Alone && m.accompanied(txn, m.byKind[op.Kind], old) {
+		if op.Alone && m.accompanied(txn, m.byKind[op.Kind], old, now) {
 			return nil, conflict(op.Kind, op.ID, op.IfIndex, old.ModifyIndex)
 		}
 		return nil, m.remove(txn, m.byKind[op.Kind], old)
@@ -122,7 +122,7 @@ func (m *Machine) store(txn *memdb.Txn, def *Definition, e *Entity, now int64) *
 // references checks that what an entity names is there.
 func (m *Machine) references(txn *memdb.Txn, e *Entity) *Error {
 	for _, f := range m.byKind[e.Kind].Foreign {
-		for _, id := range e.named(f) {
+		for _, id := range e.Names(f) {
 			if first(txn, f.Kind, indexID, id) == nil {
 				return foreignKeyViolation(f, id)
 			}
@@ -167,12 +167,18 @@ func (m *Machine) remove(txn *memdb.Txn, def *Definition, e *Entity) *Error {
 	return nil
 }
 
-// accompanied says whether something would be deleted with an entity.
-func (m *Machine) accompanied(txn *memdb.Txn, def *Definition, e *Entity) bool {
+// accompanied says whether something whose time is not over would be deleted with an
+// entity.
+func (m *Machine) accompanied(txn *memdb.Txn, def *Definition, e *Entity, now int64) bool {
 	for _, from := range m.defs {
 		for _, f := range from.Foreign {
-			if f.Kind == def.Kind && f.OnDelete == Cascade && first(txn, from.Kind, refIndex(f.Field), e.ID) != nil {
-				return true
+			if f.Kind != def.Kind || f.OnDelete != Cascade {
+				continue
+			}
+			for r := range each(txn.Get(from.Kind, refIndex(f.Field), e.ID)) {
+				if !r.Expired(now) {
+					return true
+				}
 			}
 		}
 	}

@@ -143,8 +143,9 @@ func (e *Entity) addList(field string, fields map[string]any) {
 	}
 }
 
-// named gives the ids that a foreign field names, whether it is a list or not.
-func (e *Entity) named(f Foreign) []string {
+// Names gives the ids that a foreign field names, whether it is a list or not. The slice
+// must not be changed.
+func (e *Entity) Names(f Foreign) []string {
 	if f.List {
 		return e.lists[f.Field]
 	}

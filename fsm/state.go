@@ -120,7 +120,7 @@ func table(def *Definition) *memdb.TableSchema {
 	}
 	for _, f := range def.Foreign {
 		t.Indexes[refIndex(f.Field)] = &memdb.IndexSchema{Name: refIndex(f.Field), AllowMissing: true,
-			Indexer: several(func(e *Entity) []string { return e.named(f) })}
+			Indexer: several(func(e *Entity) []string { return e.Names(f) })}
 	}
 	return t
 }

@@ -43,7 +43,7 @@ func (m *Machine) whole(txn *memdb.Txn, index uint64, w *Write) ([]*Entity, *Err
 	}
 	for i, e := range stored {
 		if e == nil && olds[i] != nil {
-			if op := &w.Ops[i]; op.Alone && m.accompanied(txn, m.byKind[op.Kind], olds[i]) {
+			if op := &w.Ops[i]; op.Alone && m.accompanied(txn, m.byKind[op.Kind], olds[i], w.Now) {
 				return nil, conflict(op.Kind, op.ID, op.IfIndex, olds[i].ModifyIndex)
 			}
 			if err := m.release(txn, m.byKind[olds[i].Kind], olds[i]); err != nil {

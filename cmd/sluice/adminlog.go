@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sluicegate/sluice/api"
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/obs"
 )
@@ -39,13 +40,14 @@ type adminLog struct {
 
 func (a *adminLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start, counted := time.Now(), &adminAnswer{ResponseWriter: w}
+	var user api.User
 	defer func() { // also after http.ErrAbortHandler
-		a.lines.Add(0, appendAdminLine(nil, r, counted, start, time.Now()))
+		a.lines.Add(0, appendAdminLine(nil, r, user.Name, counted, start, time.Now()))
 	}()
-	a.next.ServeHTTP(counted, r)
+	a.next.ServeHTTP(counted, r.WithContext(api.WithUser(r.Context(), &user)))
 }
 
-func appendAdminLine(b []byte, r *http.Request, answer *adminAnswer, start, end time.Time) []byte {
+func appendAdminLine(b []byte, r *http.Request, user string, answer *adminAnswer, start, end time.Time) []byte {
 	client, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		client = r.RemoteAddr
@@ -58,7 +60,7 @@ func appendAdminLine(b []byte, r *http.Request, answer *adminAnswer, start, end 
 	b = end.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
 	b = append(b, '"')
 	for _, f := range [...]struct{ name, value string }{
-		{"client", client}, {"method", r.Method}, {"uri", r.RequestURI}, {"host", r.Host}, {"protocol", r.Proto},
+		{"client", client}, {"user", user}, {"method", r.Method}, {"uri", r.RequestURI}, {"host", r.Host}, {"protocol", r.Proto},
 		{"referer", r.Referer()}, {"user_agent", r.UserAgent()},
 	} {
 		b = append(append(append(b, `,"`...), f.name...), `":`...)

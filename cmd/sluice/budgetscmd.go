@@ -60,7 +60,7 @@ func (n shownNode) String() string {
 }
 
 func budgetsCommand() *cobra.Command {
-	var admin string
+	var admin adminOptions
 	var all bool
 	filters := map[string]*string{}
 	cmd := &cobra.Command{
@@ -81,7 +81,7 @@ Keys are kept as hashes only, so KEY shows the one that was asked for.`,
   sluice budgets reset 2f0b6c...-minute-1781524800`,
 		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := newAdminClient(admin)
+			client, err := admin.client()
 			if err != nil {
 				return err
 			}
@@ -94,7 +94,7 @@ Keys are kept as hashes only, so KEY shows the one that was asked for.`,
 			return printBudgets(cmd.Context(), cmd.OutOrStdout(), client, query, all)
 		},
 	}
-	cmd.PersistentFlags().StringVar(&admin, "admin", defaultAdminURL, "URL of a node's Admin API")
+	admin.bind(cmd.PersistentFlags())
 	cmd.Flags().BoolVar(&all, "all", false, "all budgets instead of the first 100")
 	for name, usage := range map[string]string{
 		"limit":    "only of the plugin with this `id` or instance_name",
@@ -188,7 +188,7 @@ func (b *shownBudget) held() string {
 	return strings.Join(parts, ", ")
 }
 
-func grantCommand(admin *string) *cobra.Command {
+func grantCommand(admin *adminOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "grant BUDGET-ID TOKENS",
 		Short: "Let a budget's window admit more than its limit",
@@ -206,12 +206,12 @@ the windows to come stay as they are. "sluice budgets" shows the ids.`,
 			if err != nil || tokens < 1 {
 				return fmt.Errorf("%q is no number of tokens", args[1])
 			}
-			return changeBudget(cmd, *admin, args[0], "grant", map[string]int64{"tokens": tokens})
+			return changeBudget(cmd, admin, args[0], "grant", map[string]int64{"tokens": tokens})
 		},
 	}
 }
 
-func resetCommand(admin *string) *cobra.Command {
+func resetCommand(admin *adminOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "reset BUDGET-ID",
 		Short: "Give a budget back what was spent of it",
@@ -221,14 +221,14 @@ and not given back. "sluice budgets" shows the ids.`,
 		Example: `  sluice budgets reset 2f0b6c...-minute-1781524800`,
 		Args:    exactlyOne("the id of a budget (sluice budgets shows them)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return changeBudget(cmd, *admin, args[0], "reset", nil)
+			return changeBudget(cmd, admin, args[0], "reset", nil)
 		},
 	}
 }
 
 // changeBudget asks for a change and prints what the budget is then.
-func changeBudget(cmd *cobra.Command, admin, id, what string, body any) error {
-	client, err := newAdminClient(admin)
+func changeBudget(cmd *cobra.Command, admin *adminOptions, id, what string, body any) error {
+	client, err := admin.client()
 	if err != nil {
 		return err
 	}

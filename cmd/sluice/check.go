@@ -87,8 +87,10 @@ func usable(cfg *config.Config) []error {
 			problems = append(problems, err)
 		}
 	}
-	if _, _, err := certs.Trust(cfg.TrustedCertificates()); err != nil {
-		problems = append(problems, err)
+	for _, trusted := range [][]string{cfg.TrustedCertificates(), cfg.AdminClientAuthorities()} {
+		if _, _, err := certs.Trust(trusted); err != nil {
+			problems = append(problems, err)
+		}
 	}
 	if info, err := os.Stat(cfg.DataDir()); err == nil && !info.IsDir() {
 		problems = append(problems, fmt.Errorf("data_dir %s is not a directory", cfg.DataDir()))

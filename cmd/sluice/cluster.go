@@ -14,19 +14,19 @@ func clusterCommand() *cobra.Command {
 		Args:  knownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	var admin string
-	cmd.PersistentFlags().StringVar(&admin, "admin", defaultAdminURL, "URL of a node's Admin API")
+	var admin adminOptions
+	admin.bind(cmd.PersistentFlags())
 	cmd.AddCommand(membersCommand(&admin), leaveCommand(&admin), removeCommand(&admin))
 	return cmd
 }
 
-func membersCommand(admin *string) *cobra.Command {
+func membersCommand(admin *adminOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "members",
 		Short: "List the nodes",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := newAdminClient(*admin)
+			client, err := admin.client()
 			if err != nil {
 				return err
 			}
@@ -39,7 +39,7 @@ func membersCommand(admin *string) *cobra.Command {
 	}
 }
 
-func leaveCommand(admin *string) *cobra.Command {
+func leaveCommand(admin *adminOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "leave",
 		Short: "Take the node that is asked out of its cluster, and stop it",
@@ -50,7 +50,7 @@ SIGTERM: that is a restart and changes no membership.`,
 		Example: `  sluice cluster leave --admin http://localhost:28001`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := newAdminClient(*admin)
+			client, err := admin.client()
 			if err != nil {
 				return err
 			}
@@ -63,7 +63,7 @@ SIGTERM: that is a restart and changes no membership.`,
 	}
 }
 
-func removeCommand(admin *string) *cobra.Command {
+func removeCommand(admin *adminOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove NODE-ID",
 		Short: "Remove a node that will not come back",
@@ -72,7 +72,7 @@ longer counts for the quorum. "sluice cluster members" shows the ids.`,
 		Example: `  sluice cluster remove 0198c3f2-7d1e-7b52-8a1f-2f3c4d5e6f70`,
 		Args:    exactlyOne("the id of a node (sluice cluster members shows them)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := newAdminClient(*admin)
+			client, err := admin.client()
 			if err != nil {
 				return err
 			}

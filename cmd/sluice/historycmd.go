@@ -47,7 +47,7 @@ func (c *shownChange) String() string {
 }
 
 func historyCommand() *cobra.Command {
-	var admin string
+	var admin adminOptions
 	var size int
 	cmd := &cobra.Command{
 		Use:   "history",
@@ -61,7 +61,7 @@ GET /history/INDEX of the Admin API shows the entities before and after, and
   sluice config rollback 1234 --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := newAdminClient(admin)
+			client, err := admin.client()
 			if err != nil {
 				return err
 			}
@@ -72,7 +72,7 @@ GET /history/INDEX of the Admin API shows the entities before and after, and
 			return page.print(cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().StringVar(&admin, "admin", defaultAdminURL, "URL of a node's Admin API")
+	admin.bind(cmd.Flags())
 	cmd.Flags().IntVar(&size, "size", 20, "how many changes, 1 to 1000")
 	return cmd
 }
@@ -114,7 +114,7 @@ func summary(changes []shownChange, count int) string {
 }
 
 func rollbackCommand() *cobra.Command {
-	var admin string
+	var admin adminOptions
 	var dry bool
 	cmd := &cobra.Command{
 		Use:   "rollback INDEX",
@@ -127,14 +127,14 @@ the history goes on, and another rollback undoes it. "sluice history" lists the 
   sluice config rollback 2026-01-31T12:00:00Z`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := newAdminClient(admin)
+			client, err := admin.client()
 			if err != nil {
 				return err
 			}
 			return rollback(cmd.Context(), cmd.OutOrStdout(), client, args[0], dry)
 		},
 	}
-	cmd.Flags().StringVar(&admin, "admin", defaultAdminURL, "URL of a node's Admin API")
+	admin.bind(cmd.Flags())
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only tell what would change")
 	return cmd
 }
@@ -174,6 +174,7 @@ func changes(n int) string {
 }
 
 func auditCommand() *cobra.Command {
+	var access adminOptions
 	var admin []string
 	verify := &cobra.Command{
 		Use:   "verify",
@@ -185,10 +186,11 @@ have at the same index.`,
   sluice audit verify --admin http://node1:8001 --admin http://node2:8001`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return verifyHistories(cmd.Context(), cmd.OutOrStdout(), admin)
+			return verifyHistories(cmd.Context(), cmd.OutOrStdout(), access, admin)
 		},
 	}
 	verify.Flags().StringArrayVar(&admin, "admin", []string{defaultAdminURL}, "URL of a node's Admin API; may be repeated")
+	access.bindAccess(verify.Flags())
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Check the history of the configuration",
@@ -201,10 +203,11 @@ have at the same index.`,
 
 var errDiffer = errors.New("nodes have different histories")
 
-func verifyHistories(ctx context.Context, out io.Writer, nodes []string) error {
+func verifyHistories(ctx context.Context, out io.Writer, access adminOptions, nodes []string) error {
 	hashes := map[uint64]string{} // by index
 	for _, node := range nodes {
-		client, err := newAdminClient(node)
+		access.url = node
+		client, err := access.client()
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,8 @@ import (
 
 // tokenOptions are the flags of sluice jwt.
 type tokenOptions struct {
-	consumer, admin         string
+	admin                   adminOptions
+	consumer                string
 	key, secret, privateKey string
 	algorithm, keyClaim     string
 	claims                  []string
@@ -61,7 +62,7 @@ nbf, exp, and every --claim. A claim's value is taken as JSON if it is JSON.`,
 	f.StringVar(&o.keyClaim, "key-claim", "iss", "claim that carries the key (the plugin's key_claim_name)")
 	f.StringArrayVar(&o.claims, "claim", nil, "further claim as name=value; may be repeated")
 	f.DurationVar(&o.lifetime, "exp", time.Hour, "how long the token is valid; 0: without an exp claim")
-	adminFlag(cmd, &o.admin)
+	o.admin.bind(cmd.Flags())
 	return cmd
 }
 
@@ -74,7 +75,7 @@ func (o *tokenOptions) complete(cmd *cobra.Command) error {
 	case o.consumer != "" && (o.key != "" || o.secret != ""):
 		return errors.New("--consumer finds key and secret itself: leave out --key and --secret")
 	case o.consumer != "":
-		client, err := newAdminClient(o.admin)
+		client, err := o.admin.client()
 		if err != nil {
 			return err
 		}

@@ -1,14 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
-	"strings"
+	"time"
 
-	"go.uber.org/zap"
-
+	"github.com/sluicegate/sluice/api"
 	"github.com/sluicegate/sluice/cluster"
 )
 
@@ -17,6 +16,9 @@ import (
 const (
 	pathLeave = "/cluster/leave"
 	pathNodes = "/cluster/nodes/"
+
+	// removeTimeout bounds the removal of another node, which takes a quorum.
+	removeTimeout = 30 * time.Second
 )
 
 var (
@@ -24,36 +26,32 @@ var (
 	errLeaving  = errors.New("the node is leaving already")
 )
 
-// operations answers the paths above and gives everything else to next.
-func (g *gateway) operations(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path := r.URL.EscapedPath()
-		switch {
-		case r.Method == http.MethodPost && path == pathLeave:
-			// Not the request's context: a client that goes away must not
-			// leave the node half-way out.
-			g.answer(w, g.leave(), "left the cluster")
-		case r.Method == http.MethodDelete && strings.HasPrefix(path, pathNodes):
-			id, err := url.PathUnescape(strings.TrimPrefix(path, pathNodes))
-			if err == nil {
-				err = g.node.Remove(r.Context(), id)
-			}
-			g.answer(w, err, "removed")
-		default:
-			next.ServeHTTP(w, r)
-		}
-	})
+// operations are what package api has no means for.
+func (g *gateway) operations() []api.Operation {
+	return []api.Operation{
+		{Method: http.MethodPost, Pattern: pathLeave, Do: func(context.Context, []string) (string, error) {
+			return "left the cluster", operationFailed(g.leave())
+		}},
+		{Method: http.MethodDelete, Pattern: pathNodes + "{id}", Do: func(ctx context.Context, params []string) (string, error) {
+			ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+			defer cancel()
+			return "removed", operationFailed(g.node.Remove(ctx, params[0]))
+		}},
+	}
 }
 
-func (g *gateway) answer(w http.ResponseWriter, err error, done string) {
-	status := http.StatusOK
-	message := done
-	if err != nil {
-		status, message = operationStatus(err), err.Error()
-		g.adminLog.Warn("operation refused", zap.Error(err))
+// operationError is an error that knows how it is answered.
+type operationError struct{ error }
+
+func operationFailed(err error) error {
+	if err == nil {
+		return nil
 	}
-	writeJSON(w, status, map[string]string{"message": message})
+	return operationError{err}
 }
+
+func (e operationError) Unwrap() error   { return e.error }
+func (e operationError) HTTPStatus() int { return operationStatus(e.error) }
 
 func operationStatus(err error) int {
 	var noQuorum *cluster.NoQuorumError

@@ -248,22 +248,6 @@ func TestOperationStatus(t *testing.T) {
 	}
 }
 
-// TestOperationsLeaveTheRest: only their own paths, with their own methods, are
-// taken from the Admin API.
-func TestOperationsLeaveTheRest(t *testing.T) {
-	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.EscapedPath()) })
-	handler := new(gateway).operations(next)
-	for _, target := range []string{"GET " + pathLeave, "GET " + pathNodes + "x", "PUT /debug/node/log-level/debug", "GET /cluster", "POST /cluster", "GET /services/a%2Fb", "GET //x/../y"} {
-		method, path, _ := strings.Cut(target, " ")
-		w := httptest.NewRecorder()
-		r := httptest.NewRequest(method, "http://node"+path, nil)
-		handler.ServeHTTP(w, r)
-		if w.Body.String() != path {
-			t.Errorf("%s became %q", target, w.Body.String())
-		}
-	}
-}
-
 func TestServedIndex(t *testing.T) {
 	s := newServedIndex()
 	ended, cancel := context.WithCancel(t.Context())

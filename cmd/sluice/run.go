@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -47,8 +48,11 @@ func runNode(ctx context.Context, cfg *config.Config, stderr io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(stderr, g.summary())
+	var first sync.WaitGroup
+	first.Go(func() { g.firstToken(ctx, stderr) })
 	g.wait(ctx, logs)
 	stop() // from here on a second signal ends the process at once
+	first.Wait()
 	if g.leaving.Load() {
 		<-g.left // a signal meanwhile must not stop the parts under it
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
@@ -83,6 +81,7 @@ type gateway struct {
 	proxy   *proxy.Proxy // likewise
 	admin   *adminServer
 	status  *adminServer
+	api     *api.API
 
 	drained  atomic.Bool // asked for over the Status API
 	leaving  atomic.Bool
@@ -218,48 +217,6 @@ func (g *gateway) openProxy(ctx context.Context) error {
 	g.onClose(g.drainProxy)
 	g.served.set(g.proxy)
 	return nil
-}
-
-func (g *gateway) openAdmin(ctx context.Context) error {
-	combined, logged, err := g.openAdminLog()
-	if err != nil {
-		return err
-	}
-	conf := api.Config{
-		Cluster: apiCluster{g.node}, Machine: g.machine, Plugins: plugin.All, Info: g.info(), Budgets: apiBudgets{g.limiter, g.node},
-		Metrics: promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(g.adminLog)}),
-		Keep:    fsm.Keep{Changes: g.cfg.HistoryChanges(), Bytes: g.cfg.HistorySize()},
-		Logger:  g.adminLog, AccessLog: combined, LogLevels: newClusterLevels(g.levels, g.node),
-	}
-	if g.proxy != nil {
-		conf.Status, conf.Problems, conf.Explain = g.connections, g.problems, g.proxy.Explain
-	}
-	conf.Unready, conf.Drain = g.unready, func() { g.drained.Store(true) }
-	admin := api.New(conf)
-	handler := logged(g.operations(admin.Handler()))
-	if g.admin, err = g.serveHTTP(ctx, "the Admin API", g.cfg.AdminListen(), g.cfg.AdminCertificates, handler); err != nil {
-		return err
-	}
-	g.onClose(func(ctx context.Context) error {
-		admin.Close()
-		return g.admin.shutdown(ctx)
-	})
-	if g.status, err = g.serveHTTP(ctx, "the Status API", g.cfg.StatusListen(), g.cfg.StatusCertificates, admin.StatusHandler()); err != nil {
-		return err
-	}
-	g.onClose(g.status.shutdown)
-	return nil
-}
-
-// serveHTTP starts listeners of net/http, with the certificates of those with TLS.
-func (g *gateway) serveHTTP(ctx context.Context, what string, on []config.Listener, files func() (certs, keys []string), handler http.Handler) (_ *adminServer, err error) {
-	source := (*certs.Source)(nil)
-	if hasTLS(on) {
-		if source, err = g.certificates(files()); err != nil {
-			return nil, err
-		}
-	}
-	return startAdmin(ctx, what, on, source, handler, g.adminLog)
 }
 
 // unready says why requests should not be sent to this node.

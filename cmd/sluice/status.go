@@ -30,7 +30,7 @@ type nodeStatus struct {
 }
 
 func statusCommand() *cobra.Command {
-	var admin string
+	var admin adminOptions
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what a node and its cluster are doing",
@@ -40,19 +40,15 @@ is 1 if the node does not answer or the cluster has no quorum.`,
   sluice status --admin http://localhost:18001`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := newAdminClient(admin)
+			client, err := admin.client()
 			if err != nil {
 				return err
 			}
 			return printStatus(cmd, client)
 		},
 	}
-	adminFlag(cmd, &admin)
+	admin.bind(cmd.Flags())
 	return cmd
-}
-
-func adminFlag(cmd *cobra.Command, admin *string) {
-	cmd.Flags().StringVar(admin, "admin", defaultAdminURL, "URL of a node's Admin API")
 }
 
 func printStatus(cmd *cobra.Command, client *adminClient) error {

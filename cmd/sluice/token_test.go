@@ -157,7 +157,7 @@ func TestFromConsumer(t *testing.T) {
 			admin := &fakeAdmin{consumers: map[string]bool{"alice": tt.known}, credentials: tt.credentials}
 			server := httptest.NewServer(admin)
 			defer server.Close()
-			client, err := newAdminClient(server.URL)
+			client, err := (&adminOptions{url: server.URL}).client()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -182,14 +182,14 @@ func TestFromConsumer(t *testing.T) {
 
 func TestAdminClient(t *testing.T) {
 	for _, bad := range []string{"", "localhost:8001", "ftp://x", "http://", "http://a b"} {
-		if _, err := newAdminClient(bad); err == nil {
+		if _, err := (&adminOptions{url: bad}).client(); err == nil {
 			t.Errorf("%q is taken for a URL", bad)
 		}
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "<html>not JSON</html>", http.StatusBadGateway)
 	}))
-	client, err := newAdminClient(server.URL + "/")
+	client, err := (&adminOptions{url: server.URL + "/"}).client()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,9 @@ func (c *Config) Notes() []string {
 		notes = append(notes, "not known to Kong or Sluice: "+strings.Join(c.unknown, ", "))
 	}
 	notes = append(notes, c.tlsNotes()...)
+	if len(c.AdminClientAuthorities()) > 0 && !slices.ContainsFunc(c.AdminListen(), func(l Listener) bool { return l.TLS }) {
+		notes = append(notes, "admin_ssl_client_ca has no effect: no address of admin_listen has the flag ssl")
+	}
 	for _, v := range c.order {
 		if place, ok := v.parsed.(LogPlace); ok && place.Ignored != "" {
 			notes = append(notes, fmt.Sprintf("%s: %q after the path means nothing here", v.Name, place.Ignored))
@@ -160,6 +163,13 @@ func (c *Config) AdminCertificates() (certs, keys []string) {
 func (c *Config) StatusCertificates() (certs, keys []string) {
 	return c.list("status_ssl_cert"), c.list("status_ssl_cert_key")
 }
+
+// AdminAuth is auto, on or off; see the setting.
+func (c *Config) AdminAuth() string { return c.text("admin_auth") }
+
+// AdminClientAuthorities gives what verifies the client certificates of the Admin
+// API; none: they are not asked for.
+func (c *Config) AdminClientAuthorities() []string { return c.list("admin_ssl_client_ca") }
 
 func value[T any](c *Config, name string) T {
 	v, _ := c.values[name].parsed.(T)

@@ -9,7 +9,11 @@ import (
 	"strings"
 )
 
-const confVariable = "SLUICE_CONF"
+const (
+	confVariable = "SLUICE_CONF"
+	// tokenVariable is what commands send to the Admin API; no setting.
+	tokenVariable = "SLUICE_ADMIN_TOKEN"
+)
 
 // Sources are the layers over the defaults.
 type Sources struct {
@@ -182,6 +186,7 @@ func (c *Config) readEnvironment(env map[string]string) {
 		}
 	}
 	delete(env, confVariable)
+	delete(env, tokenVariable)
 	for name := range env {
 		if key, ok := strings.CutPrefix(name, "KONG_"); ok && knownToKong(strings.ToLower(key)) {
 			c.unused = append(c.unused, name)
