@@ -229,17 +229,37 @@ func (w *scopeWorld) attempt(t *rapid.T) {
 			t.Fatal(err)
 		}
 	}
-	before := w.h.outside("a")
+	before, then := w.h.outside("a"), w.h.api.view()
 	r := w.h.as(w.token, method, path, string(text))
 	if after := w.h.outside("a"); !slices.Equal(before, after) {
 		t.Fatalf("%s %s %s: %d %s\nchanged what is outside:\n%q\n%q", method, path, text, r.status, r.body, before, after)
 	}
+	w.refers(t, method+" "+path+" "+string(text), then)
 	w.saw[r.status]++
 	if r.status >= 500 || r.status == 409 && strings.Contains(string(r.body), "keeps being changed") {
 		t.Fatalf("%s %s %s: %d %s", method, path, text, r.status, r.body)
 	}
 	fmt.Fprintln(&w.said, method, path, string(text))
 	w.shows(t, method+" "+path, r.body)
+}
+
+// refers demands that nothing has come to refer to what is outside, or to be for all requests.
+func (w *scopeWorld) refers(t *rapid.T, request string, then *fsm.View) {
+	now := w.h.api.view()
+	for _, c := range w.h.api.collections {
+		for e := range now.All(c.Kind) {
+			was := then.Get(c.Kind, e.ID)
+			for _, f := range c.Foreign {
+				to := now.Get(f.Kind, e.Ref(f.Field))
+				if to != nil && (was == nil || was.Ref(f.Field) != to.ID) && !slices.Contains(to.Tags(), "a") {
+					t.Fatalf("%s\nmakes %s refer to %s", request, e.Raw, to.Raw)
+				}
+			}
+			if c.Kind == "plugins" && everyRequest(e) && (was == nil || !everyRequest(was)) {
+				t.Fatalf("%s\nis for everybody: %s", request, e.Raw)
+			}
+		}
+	}
 }
 
 // shows demands that an answer has no mark in it that no request of the token had.
