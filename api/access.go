@@ -55,7 +55,7 @@ func (a *API) authenticate(r *http.Request) (*principal, error) {
 	var e *fsm.Entity
 	if token, given := presented(r.Header); given {
 		e = tokenEntity(v, token)
-	} else if certificate := verified(r); certificate != nil {
+	} else if certificate := verified(r); certificate != nil && !a.foreign(r) {
 		e = certificateEntity(v, certificate)
 	} else {
 		return nil, errNoCredential
@@ -116,6 +116,17 @@ func verified(r *http.Request) *x509.Certificate {
 		return nil
 	}
 	return r.TLS.VerifiedChains[0][0]
+}
+
+// foreign says whether a page of another origin had a browser send a request. Browsers show certificates unasked, as
+// they send cookies, so a certificate does not say that the request is its owner's will. A token does.
+func (a *API) foreign(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		site := r.Header.Get("Sec-Fetch-Site")
+		return site != "" && site != "same-origin" && site != "none"
+	}
+	return origin != "https://"+r.Host && !slices.Contains(a.cfg.Origins, origin)
 }
 
 // certificateEntity finds who has a certificate's subject: one of its URIs, else its common name. A subject with ://

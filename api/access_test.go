@@ -220,7 +220,7 @@ func certificate(r *http.Request, commonName string, uris ...string) *http.Reque
 }
 
 func TestCertificateSubjects(t *testing.T) {
-	h := newHarness(t, nil)
+	h := newHarness(t, nil, func(c *Config) { c.Origins = []string{"https://manager.test"} })
 	h.run(script{
 		{"POST", "/admin_tokens", `{"name":"host","roles":["read-only"],"subject":"ops.example.com"}`, 201, `"subject":"ops.example.com"`},
 		{"POST", "/admin_tokens", `{"name":"uri","roles":["super-admin"],"subject":"spiffe://example.com/ops"}`, 201, `"name":"uri"`},
@@ -234,18 +234,29 @@ func TestCertificateSubjects(t *testing.T) {
 	unverified.TLS.VerifiedChains = nil
 	withToken := certificate(get(), "ops.example.com")
 	withToken.Header.Set(headerToken, "nonsense")
+	from := func(header, value string) *http.Request {
+		r := certificate(get(), "ops.example.com")
+		r.Header.Set(header, value)
+		return r
+	}
 	for name, c := range map[string]struct {
 		r      *http.Request
 		status int
 	}{
-		"common name":           {certificate(get(), "ops.example.com"), 200},
-		"uri":                   {certificate(get(), "anything", "spiffe://x/y", "spiffe://example.com/ops"), 200},
-		"other name":            {certificate(get(), "other.example.com"), 401},
-		"no name":               {certificate(get(), ""), 401},
-		"uri as a common name":  {certificate(get(), "spiffe://example.com/ops"), 401},
-		"not verified":          {unverified, 401},
-		"with a wrong token":    {withToken, 401},
-		"a token's hash, empty": {certificate(get(), "first"), 401},
+		"from a page of its own":     {from("Origin", "https://example.com"), 200}, // httptest's host
+		"from a page that may":       {from("Origin", "https://manager.test"), 200},
+		"from another page":          {from("Origin", "https://evil.test"), 401},
+		"from another page's link":   {from("Sec-Fetch-Site", "cross-site"), 401},
+		"from the address bar":       {from("Sec-Fetch-Site", "none"), 200},
+		"from a page without origin": {from("Origin", "null"), 401},
+		"common name":                {certificate(get(), "ops.example.com"), 200},
+		"uri":                        {certificate(get(), "anything", "spiffe://x/y", "spiffe://example.com/ops"), 200},
+		"other name":                 {certificate(get(), "other.example.com"), 401},
+		"no name":                    {certificate(get(), ""), 401},
+		"uri as a common name":       {certificate(get(), "spiffe://example.com/ops"), 401},
+		"not verified":               {unverified, 401},
+		"with a wrong token":         {withToken, 401},
+		"a token's hash, empty":      {certificate(get(), "first"), 401},
 	} {
 		if r := h.guarded(c.r); r.status != c.status {
 			t.Errorf("%s: %d %s", name, r.status, r.body)

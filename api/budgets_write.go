@@ -76,11 +76,14 @@ func (a *API) changeBudget(q *request, what string, change func(context.Context,
 	return done.set(headerRequestID, q.id), nil
 }
 
-// logBudget keeps a record of who has changed what: there are no users, so by address.
+// logBudget keeps a record of who has changed what: by address, and by token where there are tokens.
 func (a *API) logBudget(q *request, what string, b ledger.Budget, more ...zap.Field) {
 	fields := []zap.Field{
 		zap.String("operation", what), zap.String("client", q.RemoteAddr), zap.String("request_id", q.id), zap.String("budget", b.ID()),
 		zap.Any("tokens", q.body.fields["tokens"]),
+	}
+	if q.who != nil {
+		fields = append(fields, zap.String("token", q.who.name))
 	}
 	a.cfg.Logger.Info("budget changed by an operator", append(fields, more...)...)
 }

@@ -109,10 +109,11 @@ func shorten(path string) string {
 
 // environ is this process's without the settings that differ between the nodes:
 // KONG_PROXY_LISTEN, say, would put all of them on one port. Their logs are files
-// in their directories.
+// in their directories. admin_auth is left out because what is on the screen has no
+// token; all of it is on loopback.
 func (n *devNode) environ() []string {
 	own := []string{"SLUICE_CONF"}
-	for _, name := range []string{"node_name", "data_dir", "proxy_listen", "admin_listen", "status_listen", "cluster_listen", "cluster_advertise", "join", "expect",
+	for _, name := range []string{"node_name", "data_dir", "proxy_listen", "admin_listen", "admin_auth", "status_listen", "cluster_listen", "cluster_advertise", "join", "expect",
 		"proxy_access_log", "proxy_error_log", "admin_access_log", "admin_error_log"} {
 		own = append(own, config.Find(name).Variables()...)
 	}

@@ -106,8 +106,8 @@ func (g *gateway) firstToken(ctx context.Context, stderr io.Writer) {
 }
 
 // firstTokenText is printed once in the life of a cluster.
-const firstTokenText = `sluice: the Admin API asks for a token on addresses that are not loopback. This is the
-cluster's first one, and this is the only time that it is shown:
+const firstTokenText = `sluice: the Admin API asks for a token (admin_auth). This is the cluster's first one, and
+this is the only time that it is shown:
 
   %s
 

@@ -14,6 +14,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -48,6 +49,15 @@ func CA(t *template) {
 
 // Names sets the DNS names; without, the common name is the only one.
 func Names(names ...string) Option { return func(t *template) { t.DNSNames = names } }
+
+// URIs sets the URIs, as the names of workloads are.
+func URIs(uris ...string) Option {
+	return func(t *template) {
+		for _, u := range uris {
+			t.URIs = append(t.URIs, must(url.Parse(u)))
+		}
+	}
+}
 
 // IPs sets the IP addresses, in text.
 func IPs(addrs ...string) Option {
