@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicegate/sluice/proxy/explain"
 )
 
 var writeGolden = flag.Bool("write", false, "write testdata/permissions.txt anew, to be read before it is committed")
@@ -33,6 +35,7 @@ func (quietLevels) SetEverywhere(context.Context, string, time.Duration) ([]stri
 func guardedEverything(t *testing.T) (h *harness, names []string, tokens map[string]string) {
 	h = withBudgets(t, newFakeBudgets(t), func(c *Config) {
 		c.LogLevels, c.Metrics = quietLevels{}, http.NotFoundHandler()
+		c.Explain = func(*explain.Question) *explain.Explanation { return new(explain.Explanation) }
 		done := func(context.Context, []string) (string, error) { return "done", nil }
 		c.Operations = []Operation{{"POST", "/cluster/leave", done}, {"DELETE", "/cluster/nodes/{id}", done}}
 	})

@@ -50,7 +50,7 @@ func (n *testNode) awaitToken() {
 func TestAdminAuth(t *testing.T) {
 	c := idleCluster(t, 1)
 	n := c.nodes[0]
-	plain, _ := guardedNode(n)
+	plain, _ := guardedNode(n, "--admin-access-log", "logs/admin_access.log json")
 	n.start()
 	c.waitReady()
 	n.awaitToken()
@@ -88,6 +88,8 @@ func TestAdminAuth(t *testing.T) {
 	for _, file := range []string{"error.log", "admin_access.log"} {
 		if text, err := os.ReadFile(filepath.Join(n.dir, "logs", file)); err != nil || strings.Contains(string(text), token) {
 			t.Errorf("%s has the token in it, or: %v", file, err)
+		} else if who := `"user":"first"`; file == "admin_access.log" && !strings.Contains(string(text), who) {
+			t.Errorf("the access log has no %s", who)
 		}
 	}
 }
