@@ -1,12 +1,14 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -390,5 +392,37 @@ func TestFirstTokenUnconfirmed(t *testing.T) {
 	h.cluster.before = func(*fsm.Command) error { return ErrUnconfirmed }
 	if _, err := h.api.FirstToken(ended); err == nil {
 		t.Error("no error after the end of the context")
+	}
+}
+
+// A stream ends when its token is revoked.
+func TestWatchEndsWithItsToken(t *testing.T) {
+	h := newHarness(t, nil)
+	token := h.token("watcher", RoleReadOnly)
+	server := httptest.NewServer(h.api.Guarded())
+	defer server.Close()
+	defer h.api.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/watch", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set(headerToken, token)
+	resp, err := server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	events := bufio.NewReader(resp.Body)
+	if line, err := events.ReadString('\n'); err != nil || !strings.HasPrefix(line, ": watching") {
+		t.Fatalf("%d %q %v", resp.StatusCode, line, err)
+	}
+	h.must(200, "PUT", "/services/seen", "host=h")
+	h.must(204, "DELETE", "/admin_tokens/watcher", "")
+	h.must(200, "PUT", "/services/unseen", "host=h")
+	rest, err := io.ReadAll(events)
+	if err != nil || strings.Contains(string(rest), "unseen") {
+		t.Errorf("%q %v", rest, err)
 	}
 }

@@ -71,10 +71,10 @@ func (a *API) follow(r *http.Request, s *eventStream, after uint64, admitted fun
 	}
 	for {
 		changed := a.cfg.Machine.Changed()
-		if !admitted() {
+		v := a.view()
+		if !admitted() { // by a view that is no older: what is sent was made while the client could see it
 			return
 		}
-		v := a.view()
 		if since, _ := v.HistoryBase(); after < since {
 			after = v.ConfigIndex()
 			if s.event("reset", after, map[string]uint64{"index": after}) != nil {
