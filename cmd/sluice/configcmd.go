@@ -41,8 +41,8 @@ at all, and "sluice config rollback" takes it back.`,
 }
 
 // configClient is an Admin API client that waits for whole configurations.
-func configClient(admin string) (*adminClient, error) {
-	client, err := newAdminClient(admin)
+func configClient(admin *adminOptions) (*adminClient, error) {
+	client, err := admin.client()
 	if err == nil {
 		client.http.Timeout = configTimeout
 	}
@@ -50,7 +50,8 @@ func configClient(admin string) (*adminClient, error) {
 }
 
 func exportCommand() *cobra.Command {
-	var admin, format string
+	var admin adminOptions
+	var format string
 	var secrets bool
 	cmd := &cobra.Command{
 		Use:   "export [FILE]",
@@ -68,7 +69,7 @@ secrets changes nothing when it is imported again; it can be read by its owner o
   sluice config export --format json | jq .services`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := configClient(admin)
+			client, err := configClient(&admin)
 			if err != nil {
 				return err
 			}
@@ -87,7 +88,7 @@ secrets changes nothing when it is imported again; it can be read by its owner o
 			return replaceFile(args[0], text, mode)
 		},
 	}
-	cmd.Flags().StringVar(&admin, "admin", defaultAdminURL, "URL of a node's Admin API")
+	admin.bind(cmd.Flags())
 	cmd.Flags().StringVar(&format, "format", "yaml", "yaml or json")
 	cmd.Flags().BoolVar(&secrets, "with-secrets", false, "write secrets as they are")
 	return cmd
@@ -151,7 +152,7 @@ It exits with 0 if the file was imported or there was nothing to do, and with 1 
 			return run.do(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVar(&run.admin, "admin", defaultAdminURL, "URL of a node's Admin API")
+	run.admin.bind(cmd.Flags())
 	cmd.Flags().BoolVar(&run.dry, "dry-run", false, "only show what would change")
 	cmd.Flags().BoolVar(&run.replace, "replace", false, "remove what is not in the file")
 	cmd.Flags().BoolVar(&run.yes, "yes", false, "do not ask")
@@ -160,7 +161,7 @@ It exits with 0 if the file was imported or there was nothing to do, and with 1 
 }
 
 func diffCommand() *cobra.Command {
-	var admin string
+	var admin adminOptions
 	var replace bool
 	cmd := &cobra.Command{
 		Use:   "diff FILE|-",
@@ -180,7 +181,7 @@ an error.`,
 		}),
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &codeError{2, flagError(cmd, err)} })
-	cmd.Flags().StringVar(&admin, "admin", defaultAdminURL, "URL of a node's Admin API")
+	admin.bind(cmd.Flags())
 	cmd.Flags().BoolVar(&replace, "replace", false, "what is not in the file is to go")
 	return cmd
 }

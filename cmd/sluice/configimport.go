@@ -31,7 +31,8 @@ const (
 
 // importRun is one import of a file, or a comparison with it.
 type importRun struct {
-	admin, file            string
+	admin                  adminOptions
+	file                   string
 	dry, replace, yes, all bool
 	in                     io.Reader
 	out, errs              io.Writer
@@ -56,7 +57,7 @@ type plannedChange struct {
 var errNotAsked = errors.New("this is no terminal to ask on: --yes imports without asking, --dry-run only shows the plan")
 
 func (r *importRun) do(ctx context.Context) error {
-	client, err := configClient(r.admin)
+	client, err := configClient(&r.admin)
 	if err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func since(start time.Time) string { return time.Since(start).Round(10 * time.Mi
 
 // diff prints what differs, and ends with exit code 1 if anything does.
 func (r *importRun) diff(ctx context.Context) error {
-	client, err := configClient(r.admin)
+	client, err := configClient(&r.admin)
 	if err != nil {
 		return err
 	}
