@@ -47,8 +47,8 @@ func newClusterID() (string, error) {
 // A write of more than MaxCommand goes through the log in parts, and is done at once
 // or not at all, too.
 //
-// Other errors wrap ErrBusy, ErrCommandTooLarge, ErrClosed, ErrOutcomeUnknown or
-// the context's.
+// Other errors wrap ErrBusy, ErrCommandTooLarge, ErrClosed, ErrNoCommonKey, ErrHalted,
+// ErrOutcomeUnknown or the context's.
 func (n *Node) Apply(ctx context.Context, c *fsm.Command) (*fsm.Result, error) {
 	if c.Type == fsm.CommandWrite && c.RequestID == "" {
 		named := *c
@@ -64,6 +64,10 @@ func (n *Node) Apply(ctx context.Context, c *fsm.Command) (*fsm.Result, error) {
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx) // nobody waits for it: it is not begun
+	}
+	// Sealed here, so that no wire and no log on the way sees it.
+	if data, err = n.seal(c.Type, data); err != nil {
+		return nil, err
 	}
 	select {
 	case n.writes <- struct{}{}:
@@ -131,7 +135,7 @@ func (w *write) run(ctx context.Context) (*fsm.Result, error) {
 			return nil, w.unknown(context.Cause(ctx))
 		case w.node.ctx.Err() != nil:
 			return nil, w.unknown(ErrClosed)
-		case errors.Is(err, ErrCommandTooLarge):
+		case errors.Is(err, ErrCommandTooLarge), errors.Is(err, ErrNoCommonKey), errors.Is(err, ErrKeyMissing):
 			return nil, err
 		case w.sent && !w.repeatable:
 			return nil, w.unknown(err)
@@ -231,6 +235,9 @@ func (n *Node) ApplyLocal(ctx context.Context, c *fsm.Command) (*fsm.Result, err
 	if err != nil {
 		return nil, err
 	}
+	if data, err = n.seal(c.Type, data); err != nil {
+		return nil, err
+	}
 	return n.applyLocal(ctx, data)
 }
 
@@ -255,7 +262,11 @@ func (n *Node) commit(ctx context.Context, data []byte) (*fsm.Result, error) {
 	})
 	switch {
 	case err == nil:
-		return future.Response().(*fsm.Result), nil
+		if result, ok := future.Response().(*fsm.Result); ok {
+			return result, nil
+		}
+		// It is committed, and others apply it: only this node stands still.
+		return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ErrHalted)
 	case errors.Is(err, raft.ErrRaftShutdown):
 		return nil, ErrClosed
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):

@@ -60,6 +60,9 @@ func (n *Node) bootstrapTogether(ctx context.Context) error {
 		if err := agrees(info, m.ID, expect, ids); err != nil {
 			return err
 		}
+		if err := sameKeys(info.Name, splitKeys(info.Keys), n.conf.Keys.IDs()); err != nil {
+			return err
+		}
 	}
 	return n.bootstrap(ids[:expect])
 }
@@ -76,6 +79,20 @@ func agrees(info nodeInfo, id string, expect int, ids []string) error {
 		return fmt.Errorf("node %s expects %d nodes, this one %d", info.Name, info.Expect, expect)
 	case !slices.Equal(theirs, ids):
 		return fmt.Errorf("node %s sees other nodes than this one", info.Name)
+	}
+	return nil
+}
+
+// sameKeys makes sure that a cluster which is to be sealed is sealed from its first
+// entry: each node opens what the other seals.
+func sameKeys(name string, theirs, ours []string) error {
+	for _, lack := range []struct {
+		of       string
+		has, key []string
+	}{{"node " + name, theirs, ours}, {"this node", ours, theirs}} {
+		if len(lack.key) > 0 && !slices.Contains(lack.has, lack.key[0]) {
+			return fmt.Errorf("%w: %s does not have encryption key %s, with which another would seal", ErrKeyMissing, lack.of, lack.key[0])
+		}
 	}
 	return nil
 }

@@ -14,8 +14,6 @@ import (
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
-
-	"github.com/sluicegate/sluice/fsm"
 )
 
 // Calls between nodes are plain HTTP on the cluster port.
@@ -27,6 +25,7 @@ const (
 	pathRemove = "/v1/remove"
 	pathCall   = "/v1/call/"
 	pathNode   = "/v1/node/"
+	pathSealed = "/v1/encryption"
 
 	// headerTarget names the node a call is meant for: its address may be
 	// another's by now. headerCluster names the caller's cluster.
@@ -57,6 +56,8 @@ type nodeInfo struct {
 	Configured bool     `json:"configured"`
 	Expect     int      `json:"expect,omitempty"`
 	Members    []string `json:"members,omitempty"`
+	// Keys are the encryption keys it has (splitKeys).
+	Keys string `json:"keys,omitempty"`
 }
 
 // joinRequest asks the leader for membership.
@@ -65,6 +66,7 @@ type joinRequest struct {
 	Name      string `json:"name"`
 	Address   string `json:"address"`
 	ClusterID string `json:"cluster_id,omitempty"`
+	Keys      string `json:"keys,omitempty"`
 }
 
 type joinAnswer struct {
@@ -99,6 +101,7 @@ func wireErrors() map[string]error {
 	return map[string]error{
 		"not_leader": ErrNotLeader, "too_large": ErrCommandTooLarge, "busy": ErrBusy, "closed": ErrClosed,
 		"last_voter": ErrLastVoter, "alive": ErrAlive, "unknown_node": ErrUnknownNode, "unknown_call": ErrUnknownCall,
+		"key_missing": ErrKeyMissing, "no_common_key": ErrNoCommonKey, "no_keys": ErrNoKeys, "rotation": ErrRotation, "halted": ErrHalted,
 	}
 }
 
@@ -161,6 +164,8 @@ func newServer(n *Node) *http.Server {
 	routes.HandleFunc("GET "+pathServed, n.answer(n.answerServed))
 	routes.HandleFunc("POST "+pathApply, n.answer(n.answerApply))
 	routes.HandleFunc("POST "+pathJoin, n.answer(n.answerJoin))
+	routes.HandleFunc("GET "+pathSealed, n.answer(n.answerEncryption))
+	routes.HandleFunc("POST "+pathSealed, n.answer(n.answerRotate))
 	routes.HandleFunc("POST "+pathRemove, n.answer(n.answerRemove))
 	routes.HandleFunc("POST "+pathCall+"{name}", n.answer(n.answerCall))
 	routes.HandleFunc("POST "+pathNode+"{name}", n.answer(n.answerNode))
@@ -240,13 +245,13 @@ func statusOf(code string) int {
 	switch code {
 	case codeMalformed, "too_large":
 		return http.StatusBadRequest
-	case codeForeign, "alive", "last_voter":
+	case codeForeign, "alive", "last_voter", "key_missing", "no_keys", "rotation":
 		return http.StatusConflict
 	case "not_leader":
 		return http.StatusMisdirectedRequest
 	case "unknown_node", "unknown_call":
 		return http.StatusNotFound
-	case "busy", "closed":
+	case "busy", "closed", "no_common_key", "halted":
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
@@ -255,7 +260,7 @@ func statusOf(code string) int {
 func (n *Node) info() nodeInfo {
 	info := nodeInfo{ID: n.id, Name: n.name, Address: n.at.text, ClusterID: n.clusterID(),
 		Index: n.conf.Machine.Index(), Applied: n.raft.AppliedIndex(),
-		Configured: len(n.servers()) > 0, Expect: n.conf.Expect}
+		Configured: len(n.servers()) > 0, Expect: n.conf.Expect, Keys: joinKeys(n.conf.Keys.IDs())}
 	for _, m := range n.dir.alive() {
 		info.Members = append(info.Members, m.ID)
 	}
@@ -276,11 +281,9 @@ func (n *Node) answerServed(r *http.Request, _ []byte) ([]byte, error) {
 }
 
 func (n *Node) answerApply(r *http.Request, body []byte) ([]byte, error) {
-	if len(body) > MaxCommand {
-		return nil, ErrCommandTooLarge
-	}
-	if _, err := fsm.DecodeCommand(body); errors.Is(err, fsm.ErrMalformedCommand) {
-		return nil, &callError{Code: codeMalformed, Message: err.Error()}
+	body, err := n.acceptEntry(body)
+	if err != nil {
+		return nil, err
 	}
 	result, err := n.applyLocal(r.Context(), body)
 	if err != nil {
@@ -297,7 +300,7 @@ func (n *Node) answerJoin(r *http.Request, body []byte) ([]byte, error) {
 	if _, err := uuid.Parse(req.ID); err != nil {
 		return nil, &callError{Code: codeMalformed, Message: "id: " + err.Error()}
 	}
-	if _, err := decodeMeta(meta{Name: req.Name, Address: req.Address, Cluster: req.ClusterID}.encode()); err != nil {
+	if _, err := decodeMeta(meta{Name: req.Name, Address: req.Address, Cluster: req.ClusterID, Keys: req.Keys}.encode()); err != nil {
 		return nil, &callError{Code: codeMalformed, Message: err.Error()}
 	}
 	answer, err := n.addMember(r.Context(), req)

@@ -289,7 +289,7 @@ func TestInterruptedLeaveIsFinished(t *testing.T) {
 	t.Parallel()
 	dir, id := written(t)
 	d := &dataDir{path: filepath.Join(dir, "cluster")}
-	if err := d.openLog(); err != nil {
+	if err := d.openLog(nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.readIdentity(); err != nil {

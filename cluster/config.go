@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/internal/seal"
 )
 
 // Limits of the wire and of the log.
@@ -67,6 +68,10 @@ type Config struct {
 
 	Timing   Timing
 	Snapshot SnapshotPolicy
+
+	// Keys seal the state before it reaches the log, a snapshot or another node:
+	// the first seals, all open. Nil: everything is stored in clear.
+	Keys *seal.Keys
 
 	// Machine is the replicated state, Served this node's data plane (default:
 	// the machine itself).

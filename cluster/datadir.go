@@ -11,9 +11,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/sluicegate/sluice/internal/seal"
 )
 
 // The files under DataDir/cluster. raft's snapshot store adds "snapshots".
@@ -49,9 +49,11 @@ type identity struct {
 type dataDir struct {
 	path      string
 	node      identity
-	log       *raftboltdb.BoltStore
+	log       *logStore
 	snapshots *raft.FileSnapshotStore
 	noSync    bool
+	// sealed says that something here was sealed when it was opened.
+	sealed bool
 }
 
 func openDataDir(conf *Config, log *raftLog) (_ *dataDir, err error) {
@@ -59,7 +61,7 @@ func openDataDir(conf *Config, log *raftLog) (_ *dataDir, err error) {
 	if err := os.MkdirAll(d.path, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDataDir, err)
 	}
-	if err := d.openLog(); err != nil {
+	if err := d.openLog(conf.Keys); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -90,33 +92,31 @@ func openDataDir(conf *Config, log *raftLog) (_ *dataDir, err error) {
 	return d, d.check()
 }
 
-func (d *dataDir) openLog() error {
+// openLog opens the log, or makes an empty one. Before it writes anything it makes
+// sure that the log reads, and that the keys open what is stored here.
+func (d *dataDir) openLog(keys *seal.Keys) error {
 	path := filepath.Join(d.path, fileLog)
 	err := verifyLog(path)
 	if err == nil {
-		err = d.createLog(path)
+		err = d.checkSealed(keys)
+	}
+	if err == nil {
+		err = os.RemoveAll(path + suffixCompact) // of a compaction that was interrupted
+	}
+	if err == nil {
+		d.log, err = openLogStore(path, d.noSync)
 	}
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, ErrKeyMissing), errors.Is(err, ErrCorruptData), errors.Is(err, ErrDataDir):
+		return err
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return fmt.Errorf("%w: %s", ErrDataDirLocked, d.path)
 	case errors.Is(err, errLogDamaged), errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
 		return fmt.Errorf("%w: the log %s does not read (%w): start with an empty data directory to join the cluster anew", ErrCorruptData, path, err)
 	}
 	return fmt.Errorf("%w: %w", ErrDataDir, err)
-}
-
-// createLog opens the log, or makes an empty one.
-func (d *dataDir) createLog(path string) (err error) {
-	d.log, err = raftboltdb.New(raftboltdb.Options{Path: path, NoSync: d.noSync, BoltOptions: &bbolt.Options{
-		Timeout: lockWait,
-		// Otherwise every commit writes the list of free pages, which is long
-		// after a burst.
-		NoFreelistSync: true,
-		FreelistType:   bbolt.FreelistMapType,
-	}})
-	return err
 }
 
 // readIdentity reads who this node is, or makes it someone.
@@ -193,11 +193,7 @@ func replaceFile(path string, data []byte) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(tmp.Name()))
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return syncDir(filepath.Dir(path))
 }
 
 // removeUnfinishedSnapshots frees what a crash during a snapshot left behind;
@@ -323,7 +319,7 @@ func (d *dataDir) hasState() (bool, error) {
 // wipe empties the directory of a node that left; the log must be closed. The
 // identity goes last, so that an interrupted wipe is finished at the next open.
 func (d *dataDir) wipe() error {
-	for _, name := range []string{dirSnapshots, fileLog, fileMembers, fileNode} {
+	for _, name := range []string{dirSnapshots, fileLog, fileLog + suffixCompact, fileMembers, fileNode} {
 		if err := os.RemoveAll(filepath.Join(d.path, name)); err != nil {
 			return fmt.Errorf("%w: %w", ErrDataDir, err)
 		}

@@ -11,6 +11,8 @@ type member struct {
 	ID      string `json:"id"`
 	Name    string `json:"name,omitempty"`
 	Address string `json:"address"`
+	// Keys are the encryption keys that the node last said it has (splitKeys).
+	Keys string `json:"keys,omitempty"`
 
 	meta  meta
 	alive bool // gossip says so
@@ -96,13 +98,23 @@ func (d *directory) seen(id string, mt meta) {
 		m = d.insert(id)
 	}
 	if m != nil {
-		if m.Address != mt.Address || m.Name != mt.Name {
-			m.Address, m.Name, d.dirty = mt.Address, mt.Name, true
+		if m.Address != mt.Address || m.Name != mt.Name || m.Keys != mt.Keys {
+			m.Address, m.Name, m.Keys, d.dirty = mt.Address, mt.Name, mt.Keys, true
 		}
 		m.meta, m.alive, m.since = mt, true, time.Now()
 	}
 	d.mu.Unlock()
 	d.changed()
+}
+
+// opens takes which encryption keys a node has: its own word when it joins, or the
+// file's. What gossip says of a node that is alive is newer.
+func (d *directory) opens(id, keys string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if m := d.members[id]; m != nil && !m.alive && m.Keys != keys {
+		m.Keys, d.dirty = keys, true
+	}
 }
 
 // gone takes gossip's word that a node is not alive.

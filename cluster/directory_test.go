@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/internal/seal"
 )
 
 // The model: what the newest word is that counts.
@@ -90,16 +91,18 @@ func TestDirectoryIsBounded(t *testing.T) {
 func TestMetadataFits(t *testing.T) {
 	t.Parallel()
 	longest := meta{Name: strings.Repeat("n", maxName), Address: strings.Repeat("h", 253) + ":65535",
-		Voter: true, Configured: true, Expect: 1 << 30, Cluster: uuid.Max.String()}
+		Voter: true, Configured: true, Expect: 1 << 30, Cluster: uuid.Max.String(),
+		Keys: strings.TrimSuffix(strings.Repeat(seal.ID{}.String()+",", seal.MaxKeys), ",")}
 	data := longest.encode()
 	if len(data) == 0 || len(data) > maxMeta {
 		t.Fatalf("%d bytes", len(data))
 	}
 	got, err := decodeMeta(data)
-	if err != nil || got.Address != longest.Address || got.Cluster != longest.Cluster {
+	if err != nil || got.Address != longest.Address || got.Cluster != longest.Cluster || got.Keys != longest.Keys {
 		t.Errorf("%+v, %v", got, err)
 	}
-	for _, bad := range []meta{{}, {Address: "h"}, {Address: "h:1", Name: "<"}, {Address: "h:1", Cluster: "x"}} {
+	for _, bad := range []meta{{}, {Address: "h"}, {Address: "h:1", Name: "<"}, {Address: "h:1", Cluster: "x"},
+		{Address: "h:1", Keys: strings.Repeat("k", maxKeyList+1)}} {
 		if got, err := decodeMeta(bad.encode()); err == nil {
 			t.Errorf("%+v was accepted as %+v", bad, got)
 		}
@@ -118,7 +121,7 @@ func TestASnapshotThatFailedDoesNotCount(t *testing.T) {
 	t.Parallel()
 	conf := config(t, t.TempDir())
 	changes := 0
-	s := &stateMachine{machine: conf.Machine, changed: func() { changes++ }, configured: func() {}}
+	s := &stateMachine{machine: conf.Machine, changed: func() { changes++ }, configured: func() {}, sealWith: func() *seal.Key { return nil }}
 	apply := func(index uint64, c *fsm.Command) {
 		data, err := c.Encode()
 		if err != nil {

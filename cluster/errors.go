@@ -36,6 +36,19 @@ var (
 	// ErrCorruptData is given for a data directory whose contents are damaged.
 	ErrCorruptData = errors.New("the data directory is damaged")
 
+	// ErrKeyMissing is given for a data directory, a node that joins, or an entry
+	// that takes an encryption key which is not there.
+	ErrKeyMissing = errors.New("an encryption key is missing")
+	// ErrNoCommonKey refuses a write: the state is sealed, and no key is left that
+	// every member can open.
+	ErrNoCommonKey = errors.New("there is no encryption key that all members have")
+	// ErrNoKeys is given where keys are needed and this node has none.
+	ErrNoKeys = errors.New("this node has no encryption_keys")
+	// ErrRotation refuses a rotation of encryption keys.
+	ErrRotation = errors.New("the encryption key cannot be rotated now")
+	// ErrHalted is given by a node that has met an entry which it cannot open.
+	ErrHalted = errors.New("this node cannot go on applying the log")
+
 	// ErrLastVoter refuses to remove the only voter: the data would be lost.
 	ErrLastVoter = errors.New("the only voter of a cluster cannot leave it")
 	// ErrAlive refuses the removal of a node that is alive.

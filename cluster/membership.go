@@ -63,6 +63,7 @@ func (n *Node) lookAfterMembership(ctx context.Context) {
 		n.log.Error("the cluster's id could not be remembered", zap.Error(err))
 	}
 	wake(n.tell)
+	n.tellSealing()
 	if err := n.findOthers(ctx); err != nil {
 		n.log.Error("another node is refused", zap.Error(err))
 	}
@@ -223,7 +224,7 @@ func (n *Node) ensureMember(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, n.conf.Timing.Call)
 	defer cancel()
 	answer, err := n.client.join(ctx, hosts[rand.IntN(len(hosts))],
-		joinRequest{ID: n.id, Name: n.name, Address: n.at.text, ClusterID: n.clusterID()})
+		joinRequest{ID: n.id, Name: n.name, Address: n.at.text, ClusterID: n.clusterID(), Keys: joinKeys(n.conf.Keys.IDs())})
 	if err != nil {
 		if member && (errors.Is(err, ErrNotLeader) || ctx.Err() != nil) {
 			return nil // nobody has a leader: that is for the election to mend
@@ -232,6 +233,7 @@ func (n *Node) ensureMember(ctx context.Context) error {
 	}
 	for _, m := range answer.Members {
 		n.dir.learn(m.ID, m.Name, m.Address)
+		n.dir.opens(m.ID, m.Keys)
 	}
 	return n.adopt(answer.ClusterID)
 }
@@ -247,8 +249,15 @@ func (n *Node) addMember(ctx context.Context, req joinRequest) (*joinAnswer, err
 	if req.ClusterID != "" && req.ClusterID != ours {
 		return nil, &ForeignClusterError{Ours: ours, Theirs: req.ClusterID, Address: req.Address}
 	}
+	newcomer := !serverIn(n.servers(), req.ID)
+	if newcomer {
+		if err := n.admits(splitKeys(req.Keys)); err != nil {
+			return nil, err
+		}
+	}
 	n.dir.heard(req.ID, req.Name, req.Address)
-	if !serverIn(n.servers(), req.ID) {
+	n.dir.opens(req.ID, req.Keys)
+	if newcomer {
 		err := n.await(ctx, func() raft.Future {
 			return n.raft.AddNonvoter(raft.ServerID(req.ID), raft.ServerAddress(req.ID), 0, n.conf.Timing.Call)
 		})

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/sluicegate/sluice/internal/seal"
 )
 
 // maxMeta is memberlist's limit for what gossip carries of a node, in bytes;
@@ -22,6 +25,9 @@ type meta struct {
 	Configured bool   `json:"c,omitempty"`
 	Expect     int    `json:"e,omitempty"`
 	Cluster    string `json:"i,omitempty"`
+	// Keys are the ids of the encryption keys that the node has, by commas, the
+	// first the one that it seals with.
+	Keys string `json:"k,omitempty"`
 }
 
 // encode gives the metadata, without the name if it does not fit otherwise.
@@ -32,7 +38,7 @@ func (m meta) encode() []byte {
 		data, err = json.Marshal(m)
 	}
 	if err != nil || len(data) > maxMeta {
-		return nil // cannot happen: an address is at most 261 bytes, an id 36
+		return nil // cannot happen: an address is at most 261 bytes, an id 36, all keys 103
 	}
 	return data
 }
@@ -57,5 +63,21 @@ func decodeMeta(data []byte) (meta, error) {
 			return m, fmt.Errorf("metadata: cluster id %q: %w", m.Cluster, err)
 		}
 	}
+	if len(m.Keys) > maxKeyList {
+		return m, fmt.Errorf("metadata: keys of %d bytes", len(m.Keys))
+	}
 	return m, nil
+}
+
+// maxKeyList is how long a list of key ids may be, in bytes.
+const maxKeyList = seal.MaxKeys * (len(seal.ID{})*2 + 1)
+
+// joinKeys and splitKeys make a list of key ids one text, which can be compared.
+func joinKeys(ids []string) string { return strings.Join(ids, ",") }
+
+func splitKeys(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
 }

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/fsm"
+	"github.com/sluicegate/sluice/internal/seal"
 )
 
 // Node is this process's part of the cluster. All methods are safe for
@@ -62,6 +63,12 @@ type Node struct {
 	tell        chan struct{} // wakes the gossip of metadata
 	dirty       chan struct{} // wakes the snapshot loop
 
+	failed   chan struct{} // closed when the node can be of no more use
+	failOnce sync.Once
+	failure  error // why; to be read after failed
+	rotating sync.Mutex
+	sealing  sealingNews
+
 	writes  chan struct{} // one place for each write that waits here
 	applies *applies
 	reach   reachability
@@ -73,8 +80,8 @@ type Node struct {
 // for a leader. The context bounds the start only.
 //
 // Each error is one sentence and wraps one of this package's: ErrInvalidConfig,
-// ErrInsecure, ErrDataDir, ErrDataDirLocked, ErrCorruptData, ErrPortInUse, or a
-// *ForeignClusterError. An Open that failed has lost nothing on disk.
+// ErrInsecure, ErrDataDir, ErrDataDirLocked, ErrCorruptData, ErrKeyMissing,
+// ErrPortInUse, or a *ForeignClusterError. An Open that failed has lost nothing on disk.
 func Open(ctx context.Context, conf Config) (*Node, error) {
 	conf.setDefaults()
 	if err := conf.validate(); err != nil {
@@ -83,6 +90,7 @@ func Open(ctx context.Context, conf Config) (*Node, error) {
 	n := &Node{conf: conf, log: conf.Logger, handlers: map[string]Handler{},
 		leaderMoved: newBroadcast(),
 		lookAfter:   make(chan struct{}, 1), tell: make(chan struct{}, 1), dirty: make(chan struct{}, 1),
+		failed: make(chan struct{}),
 		writes: make(chan struct{}, maxWrites), applies: newApplies(), reach: reachability{turn: make(chan struct{}, 1)}}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.dir = newDirectory(func() { wake(n.lookAfter) })
@@ -124,6 +132,7 @@ func (n *Node) openData(context.Context) error {
 	}
 	for _, m := range n.data.readMembers() {
 		n.dir.learn(m.ID, m.Name, m.Address)
+		n.dir.opens(m.ID, m.Keys)
 	}
 	return nil
 }
@@ -147,9 +156,11 @@ func (n *Node) openPort(ctx context.Context) error {
 }
 
 func (n *Node) startRaft(context.Context) error {
-	n.state = &stateMachine{machine: n.conf.Machine,
+	n.state = &stateMachine{machine: n.conf.Machine, keys: n.conf.Keys, sealWith: n.snapshotKey,
 		changed:    func() { wake(n.dirty) },
-		configured: func() { wake(n.lookAfter); wake(n.tell) }}
+		configured: func() { wake(n.lookAfter); wake(n.tell) },
+		failed:     n.fail}
+	n.state.sealed.Store(n.data.sealed)
 	logger := n.raftLogger()
 	n.raftTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.streams, MaxPool: 3, Timeout: n.conf.Timing.Call, Logger: logger,
@@ -164,7 +175,7 @@ func (n *Node) startRaft(context.Context) error {
 	// older one in silence.
 	if why := n.state.restoreErr.Load(); why != nil {
 		kind := ErrCorruptData
-		if errors.Is(*why, fsm.ErrNewerSnapshot) {
+		if errors.Is(*why, fsm.ErrNewerSnapshot) || errors.Is(*why, seal.ErrNewer) {
 			kind = ErrDataDir
 		}
 		err = fmt.Errorf("%w: %s: %w", kind, n.data.path, *why)
@@ -225,7 +236,7 @@ func (n *Node) raftLogger() *raftLog {
 func (n *Node) meta() meta {
 	servers := n.servers()
 	return meta{Name: n.name, Address: n.at.text, Voter: voterIn(servers, n.id), Configured: len(servers) > 0,
-		Expect: n.conf.Expect, Cluster: n.clusterID()}
+		Expect: n.conf.Expect, Cluster: n.clusterID(), Keys: joinKeys(n.conf.Keys.IDs())}
 }
 
 // tellLongest bounds the wait for the first node to be told; the news spreads
@@ -250,6 +261,30 @@ func (n *Node) tellLoop() {
 
 // ID is the node's id: it never changes while the data directory lasts.
 func (n *Node) ID() string { return n.id }
+
+// fail says that this node can be of no more use before it is started again.
+func (n *Node) fail(why error) {
+	n.failOnce.Do(func() {
+		n.log.Error("this node stands still and must be started again", zap.Error(why))
+		n.failure = why
+		close(n.failed)
+	})
+}
+
+// Failed is closed when this node can be of no more use: it met an entry that it
+// cannot open, or its log is gone. It acknowledges nothing any more that it does
+// not have; it is to be shut down and started again, which says what is wrong.
+func (n *Node) Failed() <-chan struct{} { return n.failed }
+
+// Failure is why, after Failed; nil before. It wraps ErrHalted or ErrDataDir.
+func (n *Node) Failure() error {
+	select {
+	case <-n.failed:
+		return n.failure
+	default:
+		return nil
+	}
+}
 
 // Name is the node's name, for people.
 func (n *Node) Name() string { return n.name }
