@@ -104,9 +104,10 @@ type Config struct {
 // Operation is an endpoint that is made elsewhere. Where tokens are asked for it takes the role super-admin.
 type Operation struct {
 	Method, Pattern string // as in /cluster/nodes/{id}
-	// Do carries it out; params are the segments in braces. An error is answered with its method
-	// HTTPStatus() int, 500 if it has none.
-	Do func(ctx context.Context, params []string) (message string, err error)
+	// Do carries it out; params are the segments in braces. Its answer is a message, or a value that is written as
+	// JSON. An error is answered with its method HTTPStatus() int, 500 if it has none, and with the answer if that
+	// is not nil.
+	Do func(ctx context.Context, params []string) (answer any, err error)
 }
 
 // API answers the Admin API. Safe for concurrent use.
@@ -223,9 +224,12 @@ func (a *API) routes() *router {
 
 // answer does the operation, whether or not the client stays for the answer.
 func (o Operation) answer(q *request) (*reply, error) {
-	message, err := o.Do(context.WithoutCancel(q.Context()), q.params)
+	answer, err := o.Do(context.WithoutCancel(q.Context()), q.params)
+	if message, ok := answer.(string); ok {
+		answer = map[string]string{"message": message}
+	}
 	if err == nil {
-		return messageReply(http.StatusOK, message), nil
+		return jsonReply(http.StatusOK, answer)
 	}
 	status := http.StatusInternalServerError
 	var coded interface{ HTTPStatus() int }
@@ -233,5 +237,8 @@ func (o Operation) answer(q *request) (*reply, error) {
 		status = coded.HTTPStatus()
 	}
 	q.a.cfg.Logger.Warn("operation refused", zap.Error(err))
+	if answer != nil {
+		return jsonReply(status, answer)
+	}
 	return nil, &statusError{status, err.Error()}
 }

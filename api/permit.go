@@ -37,14 +37,15 @@ const (
 
 // needs is the table of endpoints that are no entity's. "*" without tags has "node" in it.
 var needs = map[string]need{
-	"GET /":                needNode,
-	"GET /status":          needNode, // with what the data plane cannot serve
-	"GET /status/dns":      needNothing,
-	"GET /endpoints":       needNothing,
-	"GET /timers":          needNode,
-	"GET /metrics":         needNode,
-	"GET /plugins/enabled": needNothing,
-	"GET /cluster":         needNode,
+	"GET /":                   needNode,
+	"GET /status":             needNode, // with what the data plane cannot serve
+	"GET /status/dns":         needNothing,
+	"GET /endpoints":          needNothing,
+	"GET /timers":             needNode,
+	"GET /metrics":            needNode,
+	"GET /plugins/enabled":    needNothing,
+	"GET /cluster":            needNode,
+	"GET /cluster/encryption": needNode,
 
 	"GET /schemas/{name}":                      needNothing,
 	"GET /schemas/plugins/{name}":              needNothing,

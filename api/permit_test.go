@@ -36,7 +36,7 @@ func guardedEverything(t *testing.T) (h *harness, names []string, tokens map[str
 	h = withBudgets(t, newFakeBudgets(t), func(c *Config) {
 		c.LogLevels, c.Metrics = quietLevels{}, http.NotFoundHandler()
 		c.Explain = func(*explain.Question) *explain.Explanation { return new(explain.Explanation) }
-		done := func(context.Context, []string) (string, error) { return "done", nil }
+		done := func(context.Context, []string) (any, error) { return "done", nil }
 		c.Operations = []Operation{{"POST", "/cluster/leave", done}, {"DELETE", "/cluster/nodes/{id}", done}}
 	})
 	roles := []struct{ name, permissions string }{

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluicegate/sluice/internal/certs"
 	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/seal"
 )
 
 func checkCommand() *cobra.Command {
@@ -37,7 +39,7 @@ Later layers win: defaults < file < KONG_* < SLUICE_* < flags.`,
 		if errors.As(err, &many) {
 			problems = many
 		} else if err == nil {
-			problems = usable(cfg)
+			problems = append(usable(cfg), checkKeys(cmd.OutOrStdout(), cfg)...)
 		}
 		for _, p := range problems {
 			fmt.Fprintf(cmd.ErrOrStderr(), "sluice: %s\n", oneLine(p))
@@ -68,6 +70,21 @@ func printSettings(out io.Writer, cfg *config.Config) error {
 	}
 	for _, note := range cfg.Notes() {
 		fmt.Fprintf(out, "\nnote: %s\n", note)
+	}
+	return nil
+}
+
+// checkKeys reads the encryption keys and tells their ids.
+func checkKeys(out io.Writer, cfg *config.Config) []error {
+	keys, warnings, err := seal.Load(cfg.EncryptionKeys())
+	if err != nil {
+		return []error{fmt.Errorf("encryption_keys: %w", err)}
+	}
+	for _, w := range warnings {
+		fmt.Fprintf(out, "\nnote: %s\n", w)
+	}
+	if ids := keys.IDs(); len(ids) > 0 {
+		fmt.Fprintf(out, "\nencryption keys: %s; the first seals\n", strings.Join(ids, ", "))
 	}
 	return nil
 }

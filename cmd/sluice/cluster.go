@@ -16,7 +16,7 @@ func clusterCommand() *cobra.Command {
 	}
 	var admin adminOptions
 	admin.bind(cmd.PersistentFlags())
-	cmd.AddCommand(membersCommand(&admin), leaveCommand(&admin), removeCommand(&admin))
+	cmd.AddCommand(membersCommand(&admin), leaveCommand(&admin), removeCommand(&admin), rotateCommand(&admin))
 	return cmd
 }
 

@@ -72,7 +72,7 @@ exactly across all nodes. It speaks Kong's Admin API and needs no database.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(startCommand(), devCommand(), statusCommand(), clusterCommand(), budgetsCommand(), historyCommand(), configCommand(), auditCommand(), adminCommand(), jwtCommand(), demoUpstreamCommand(), checkCommand(), versionCommand())
+	root.AddCommand(startCommand(), devCommand(), statusCommand(), clusterCommand(), encryptionCommand(), budgetsCommand(), historyCommand(), configCommand(), auditCommand(), adminCommand(), jwtCommand(), demoUpstreamCommand(), checkCommand(), versionCommand())
 	return root
 }
 

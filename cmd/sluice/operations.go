@@ -16,6 +16,10 @@ import (
 const (
 	pathLeave = "/cluster/leave"
 	pathNodes = "/cluster/nodes/"
+	// pathEncryption tells how each node stores the state, pathRotate leaves one
+	// encryption key in use.
+	pathEncryption = "/cluster/encryption"
+	pathRotate     = "/cluster/encryption/rotate"
 
 	// removeTimeout bounds the removal of another node, which takes a quorum.
 	removeTimeout = 30 * time.Second
@@ -29,19 +33,31 @@ var (
 // operations are what package api has no means for.
 func (g *gateway) operations() []api.Operation {
 	return []api.Operation{
-		{Method: http.MethodPost, Pattern: pathLeave, Do: func(context.Context, []string) (string, error) {
-			return "left the cluster", operationFailed(g.leave())
+		{Method: http.MethodPost, Pattern: pathLeave, Do: func(context.Context, []string) (any, error) {
+			return said("left the cluster", g.leave())
 		}},
-		{Method: http.MethodDelete, Pattern: pathNodes + "{id}", Do: func(ctx context.Context, params []string) (string, error) {
+		{Method: http.MethodDelete, Pattern: pathNodes + "{id}", Do: func(ctx context.Context, params []string) (any, error) {
 			ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 			defer cancel()
-			return "removed", operationFailed(g.node.Remove(ctx, params[0]))
+			return said("removed", g.node.Remove(ctx, params[0]))
 		}},
+		{Method: http.MethodGet, Pattern: pathEncryption, Do: func(ctx context.Context, _ []string) (any, error) {
+			return encryptionAnswer{Nodes: g.node.Encryption(ctx)}, nil
+		}},
+		{Method: http.MethodPost, Pattern: pathRotate, Do: g.rotate},
 	}
 }
 
 // operationError is an error that knows how it is answered.
 type operationError struct{ error }
+
+// said is the answer of an operation that has a message when it went well.
+func said(message string, err error) (any, error) {
+	if err != nil {
+		return nil, operationFailed(err)
+	}
+	return message, nil
+}
 
 func operationFailed(err error) error {
 	if err == nil {
@@ -58,7 +74,8 @@ func operationStatus(err error) int {
 	switch {
 	case errors.Is(err, cluster.ErrUnknownNode):
 		return http.StatusNotFound
-	case errors.Is(err, cluster.ErrLastVoter), errors.Is(err, cluster.ErrAlive), errors.Is(err, errLeaving):
+	case errors.Is(err, cluster.ErrLastVoter), errors.Is(err, cluster.ErrAlive), errors.Is(err, errLeaving),
+		errors.Is(err, cluster.ErrNoKeys), errors.Is(err, cluster.ErrRotation):
 		return http.StatusConflict
 	case errors.Is(err, errNoLeader), errors.Is(err, cluster.ErrNoLeader), errors.As(err, &noQuorum):
 		return http.StatusServiceUnavailable

@@ -57,7 +57,7 @@ func runNode(ctx context.Context, cfg *config.Config, stderr io.Writer) error {
 		<-g.left // a signal meanwhile must not stop the parts under it
 	}
 	g.log.Info("stopping")
-	if err := g.close(); err != nil {
+	if err := errors.Join(g.node.Failure(), g.close()); err != nil {
 		return fmt.Errorf("stopped, but not cleanly: %w", err)
 	}
 	return g.leaveErr
@@ -72,6 +72,10 @@ func (g *gateway) wait(ctx context.Context, logs <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		case <-g.left:
+			return
+		case <-g.node.Failed():
+			// It would serve an old configuration for ever; the next start says what
+			// has to be done.
 			return
 		case <-renew.C:
 			g.reloadCertificates()

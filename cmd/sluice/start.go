@@ -21,6 +21,7 @@ import (
 	"github.com/sluicegate/sluice/internal/certs"
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/obs"
+	"github.com/sluicegate/sluice/internal/seal"
 	"github.com/sluicegate/sluice/limiter"
 	"github.com/sluicegate/sluice/proxy"
 	"github.com/sluicegate/sluice/proxy/plugin"
@@ -150,12 +151,19 @@ func (g *gateway) openMachine(context.Context) (err error) {
 }
 
 // openCluster restores the state of the last run and joins the others.
-func (g *gateway) openCluster(ctx context.Context) (err error) {
+func (g *gateway) openCluster(ctx context.Context) error {
+	keys, warnings, err := seal.Load(g.cfg.EncryptionKeys())
+	if err != nil {
+		return fmt.Errorf("encryption_keys: %w", err)
+	}
+	for _, w := range warnings {
+		g.log.Warn(w)
+	}
 	g.node, err = cluster.Open(ctx, cluster.Config{
 		DataDir: g.cfg.DataDir(), NodeName: g.cfg.NodeName(),
 		Listen: g.cfg.ClusterListen(), Advertise: g.cfg.ClusterAdvertise(), Insecure: g.cfg.InsecureCluster(),
 		Join: g.cfg.Join(), Expect: g.cfg.Expect(), MaxVoters: g.cfg.MaxVoters(),
-		Machine: g.machine, Served: g.served, Logger: g.log.Named("cluster"),
+		Keys: keys, Machine: g.machine, Served: g.served, Logger: g.log.Named("cluster"),
 	})
 	if err != nil {
 		return err

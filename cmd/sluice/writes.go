@@ -49,6 +49,9 @@ func writeError(err error) error {
 		// Held in vain while the leader changed: a leader that was stopped and
 		// goes on, say, takes itself for one a moment longer.
 		return unavailable{err, electionPause}
+	case errors.Is(err, cluster.ErrNoCommonKey), errors.Is(err, cluster.ErrKeyMissing):
+		// A node is away, or was given other keys than the rest.
+		return unavailable{err, electionPause}
 	case errors.Is(err, cluster.ErrBusy), errors.Is(err, cluster.ErrClosed):
 		return unavailable{err, busyPause}
 	case errors.Is(err, cluster.ErrCommandTooLarge):

@@ -96,6 +96,9 @@ func (c *Config) NodeName() string {
 // DataDir is the directory of everything the node keeps.
 func (c *Config) DataDir() string { return c.text("data_dir") }
 
+// EncryptionKeys gives the keys, and the files of keys, that seal what is stored.
+func (c *Config) EncryptionKeys() []string { return c.list("encryption_keys") }
+
 // LimitsAudit is the directory for the record of admissions, "" for off.
 func (c *Config) LimitsAudit() string { return c.directory("limits_audit") }
 

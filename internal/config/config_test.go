@@ -95,7 +95,7 @@ func TestVaults(t *testing.T) {
 func TestEverySettingEveryLayer(t *testing.T) {
 	values := map[string]string{
 		"proxy_listen": "127.0.0.1:1", "admin_listen": "off", "status_listen": "off", "history_changes": "10", "history_size": "1m", "cluster_listen": "127.0.0.1:2", "cluster_advertise": "10.0.0.1:3",
-		"join": "a:1, b:2", "expect": "0", "max_voters": "3", "insecure_cluster": "on", "node_name": "n", "data_dir": "/d", "limits_audit": "audit", "vault_env_prefix": "X_", "vault_file_directory": "/s", "database": "postgres",
+		"join": "a:1, b:2", "expect": "0", "max_voters": "3", "insecure_cluster": "on", "node_name": "n", "data_dir": "/d", "limits_audit": "audit", "encryption_keys": "/k", "vault_env_prefix": "X_", "vault_file_directory": "/s", "database": "postgres",
 		"admin_auth": "on", "admin_ssl_client_ca": "/ca.pem",
 		"log_level": "crit", "trusted_ips": "10.0.0.0/8", "real_ip_header": "X-Forwarded-For", "real_ip_recursive": "on", "headers": "off",
 		"ssl_cipher_suite": "old", "ssl_ciphers": "AES128-SHA", "ssl_protocols": "TLSv1.2", "ssl_prefer_server_ciphers": "off", "ssl_dhparam": "ffdhe2048",

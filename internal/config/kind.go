@@ -18,8 +18,9 @@ type kind struct {
 	parse func(text string) (any, error)
 	bool  bool // the flag needs no value
 	list  bool // a repeated flag adds to the list
-	// content says that the value may be a secret itself in place of a path.
-	content bool
+	// content says that the value may be a secret itself in place of a path, secret
+	// that of its elements all but the names of files are.
+	content, secret bool
 }
 
 var (
@@ -32,7 +33,10 @@ var (
 	addressKind  = kind{name: "host:port", parse: parseAddress}
 	// seedsKind is a list of other nodes' addresses.
 	seedsKind = kind{name: "list", list: true, parse: parseSeeds}
-	nameKind  = kind{name: "text", parse: parseName}
+	// keysKind is a list of keys and of files that hold some. What is wrong with them
+	// is told by who reads them.
+	keysKind = kind{name: "list", list: true, secret: true, parse: func(text string) (any, error) { return splitList(text), nil }}
+	nameKind = kind{name: "text", parse: parseName}
 	// headersKind is which headers of our own responses get.
 	headersKind = kind{name: "list", list: true, parse: parseHeaders}
 	headerKind  = kind{name: "text", parse: parseHeaderName}

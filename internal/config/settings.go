@@ -68,6 +68,8 @@ func nodeSettings() []*Setting {
 			Help: "how many changes of the configuration are remembered, for history, as_of and rollback; each write goes by the setting of the node that takes it"},
 		{Name: "history_size", kind: sizeKind(1 << 16), Default: "16m",
 			Help: "how many bytes of entities the history may keep, if that is less than history_changes; the newest change is always kept"},
+		{Name: "encryption_keys", kind: keysKind,
+			Help: "keys (32 bytes in base64 or hex), or files with one on each line, by commas, that seal what is stored of the configuration: the first seals, all open; in clear if unset"},
 		{Name: "limits_audit", kind: directoryKind, Default: "off",
 			Help: "directory (under data_dir if relative) for a record of 96 bytes of every admission that a rate limit counts, never deleted, written before the answer; off for none"},
 		{Name: "database", Kong: true, kind: choiceKind("off", "postgres"), Default: "off",

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -32,8 +33,18 @@ func isContent(text string) bool {
 }
 
 // Shown is Text without what must not be printed: a certificate or a key that
-// was given as content.
+// was given as content. Of encryption keys only files that exist are shown: what is
+// no file may be a key with a letter too few.
 func (v *Value) Shown() string {
+	if v.kind.secret {
+		parts := splitList(v.Text)
+		for i, part := range parts {
+			if _, err := os.Stat(part); err != nil {
+				parts[i] = "(key)"
+			}
+		}
+		return strings.Join(parts, ", ")
+	}
 	if !v.kind.content || !isContent(v.Text) {
 		return v.Text
 	}

@@ -2,6 +2,9 @@ package config
 
 import (
 	"crypto/tls"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,5 +105,26 @@ func TestContentIsNotShown(t *testing.T) {
 	}
 	if shown["ssl_cert_key"] != "/k.pem, (content)" || shown["client_ssl_cert"] != "/c.pem" || shown["client_ssl_cert_key"] != "(content)" {
 		t.Errorf("shown %v", shown)
+	}
+}
+
+// A key is never shown, not even one that is misspelt.
+func TestEncryptionKeysAreHidden(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const key, misspelt = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=", "/83vEjRWeJCrze8SNFZ4kKvN7xI0VniQ"
+	c, err := Load(Sources{Environ: []string{"SLUICE_ENCRYPTION_KEYS=" + key + ", " + file + "," + misspelt}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.EncryptionKeys(); !slices.Equal(got, []string{key, file, misspelt}) {
+		t.Errorf("keys: %q", got)
+	}
+	for _, v := range c.Values() {
+		if v.Name == "encryption_keys" && v.Shown() != "(key), "+file+", (key)" {
+			t.Errorf("shown: %s", v.Shown())
+		}
 	}
 }
