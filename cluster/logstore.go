@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // suffixCompact is of the file that a compaction writes before it takes the
@@ -78,7 +79,7 @@ func (s *logStore) compact() error {
 	for end := time.Now().Add(reopenLongest); ; {
 		// Another process may try its luck in between; it gives up where it
 		// finds the cluster port in use.
-		if s.bolt, again = s.open(); again == nil || time.Now().After(end) {
+		if s.bolt, again = s.open(); !errors.Is(again, bolterrors.ErrTimeout) || time.Now().After(end) {
 			break
 		}
 	}

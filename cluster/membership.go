@@ -70,7 +70,9 @@ func (n *Node) lookAfterMembership(ctx context.Context) {
 	if n.leaving.Load() {
 		return
 	}
-	if err := n.bootstrapTogether(ctx); err != nil && ctx.Err() == nil {
+	if err := n.bootstrapTogether(ctx); errors.Is(err, ErrKeyMissing) {
+		n.log.Warn("no cluster is formed yet", zap.Error(err)) // and none will be
+	} else if err != nil && ctx.Err() == nil {
 		n.log.Debug("no cluster is formed yet", zap.Error(err))
 	}
 	if err := n.ensureMember(ctx); err != nil && ctx.Err() == nil {

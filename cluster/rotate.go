@@ -88,8 +88,8 @@ func (n *Node) RotateEncryption(ctx context.Context) ([]Encryption, error) {
 		return nil, ErrNoKeys
 	}
 	key := keys[0]
-	all := n.Encryption(ctx)
-	if err := n.mayRotate(all, key); err != nil {
+	all, err := n.ready(ctx, key)
+	if err != nil {
 		return all, err
 	}
 	n.log.Info("the encryption key is rotated", zap.String("key", key), zap.Int("members", len(all)))
@@ -118,26 +118,40 @@ func (n *Node) RotateEncryption(ctx context.Context) ([]Encryption, error) {
 	return all, fmt.Errorf("%w: %s still holds something that another key seals; the same command goes on", ErrRotation, left(all, key))
 }
 
-// mayRotate makes sure that everybody seals with the key.
-func (n *Node) mayRotate(all []Encryption, key string) error {
-	if len(all) == 0 {
-		return fmt.Errorf("%w: this node is no member of a cluster yet", ErrRotation)
+// ready makes sure that everybody seals with the key. Nodes that have just been
+// started are waited for until they have heard of each other's keys.
+func (n *Node) ready(ctx context.Context, key string) ([]Encryption, error) {
+	for end := time.Now().Add(n.conf.Timing.Hold); ; {
+		all := n.Encryption(ctx)
+		why, passes := notReady(all, key)
+		if why == nil || !passes || time.Now().After(end) || !pause(ctx, rotateAgain) {
+			return all, why
+		}
 	}
-	var why []string
+}
+
+// notReady says who keeps a rotation from beginning, and whether that passes by
+// itself.
+func notReady(all []Encryption, key string) (why error, passes bool) {
+	if len(all) == 0 {
+		return fmt.Errorf("%w: this node is no member of a cluster yet", ErrRotation), false
+	}
+	var who []string
+	passes = true
 	for _, e := range all {
 		switch {
 		case e.Error != "":
-			why = append(why, fmt.Sprintf("%s does not answer (start it, or remove it: sluice cluster remove): %s", e.Name, e.Error))
+			who, passes = append(who, fmt.Sprintf("%s does not answer (start it, or remove it with sluice cluster remove): %s", e.Name, e.Error)), false
 		case len(e.Keys) == 0 || e.Keys[0] != key:
-			why = append(why, fmt.Sprintf("%s does not have %s as its first key", e.Name, key))
+			who, passes = append(who, fmt.Sprintf("%s does not have %s as its first key", e.Name, key)), false
 		case e.Key != key:
-			why = append(why, fmt.Sprintf("%s does not know yet that all have %s (try again in a moment)", e.Name, key))
+			who = append(who, fmt.Sprintf("%s has not heard yet that all have %s", e.Name, key))
 		}
 	}
-	if len(why) > 0 {
-		return fmt.Errorf("%w: %s", ErrRotation, strings.Join(why, "; "))
+	if len(who) == 0 {
+		return nil, false
 	}
-	return nil
+	return fmt.Errorf("%w: %s", ErrRotation, strings.Join(who, "; ")), passes
 }
 
 func failures(all []Encryption) string {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+	"go.etcd.io/bbolt"
 
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/internal/seal"
@@ -313,21 +314,15 @@ func TestKeysAreGivenToARunningCluster(t *testing.T) {
 // rotated rotates through a node, and checks what it says.
 func rotated(t testing.TB, n *Node, key *seal.Key) {
 	t.Helper()
-	eventually(t, func() error { // nodes hear of each other's keys by gossip
-		all, err := n.RotateEncryption(t.Context())
-		if err != nil && !strings.Contains(err.Error(), "try again") {
-			t.Fatalf("rotate: %v\n%+v", err, all)
+	all, err := n.RotateEncryption(t.Context())
+	if err != nil {
+		t.Fatalf("rotate: %v\n%+v", err, all)
+	}
+	for _, e := range all {
+		if !e.Only(key.ID().String()) {
+			t.Errorf("%s: %+v", e.Name, e)
 		}
-		if err != nil {
-			return err
-		}
-		for _, e := range all {
-			if !e.Only(key.ID().String()) {
-				t.Errorf("%s: %+v", e.Name, e)
-			}
-		}
-		return nil
-	})
+	}
 }
 
 // The key changes while writes go on, and the old one is taken away after it.
@@ -709,4 +704,48 @@ func TestRewriteAfterAQuietRestart(t *testing.T) {
 		}
 		return
 	}
+}
+
+// A cluster that is sealed never goes back to clear text: without a key that all
+// have, changes are refused, and say whose fault it is.
+func TestNoCommonKey(t *testing.T) {
+	t.Parallel()
+	key := newKey(t)
+	nodes := openSealed(t, key)
+	putSecret(t, nodes[0], "alice")
+	n, other := nodes[0], nodes[1]
+	holds(t, n, "alice")
+	m, _ := n.dir.get(other.ID())
+	n.dir.seen(other.ID(), meta{Name: "stranger", Address: m.Address, Configured: true, Keys: newKey(t).ID().String()})
+	_, err := n.Apply(t.Context(), secretWrite("bob"))
+	if !errors.Is(err, ErrNoCommonKey) {
+		t.Fatalf("a change: %v", err)
+	}
+	contains(t, err, "stranger", key.ID().String())
+	if got := n.snapshotKey(); got == nil || got.ID() != key.ID() {
+		t.Errorf("snapshots are sealed with %v", got)
+	}
+	if _, err := n.Apply(t.Context(), fsm.NewBarrier()); err != nil {
+		t.Errorf("what holds no secret is refused too: %v", err)
+	}
+}
+
+// A process that is killed while it makes its log leaves a file without anything in
+// it.
+func TestALogThatWasNotMadeYet(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "cluster"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bbolt.Open(filepath.Join(dir, "cluster", fileLog), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n := open(t, sealedConfig(t, dir, newKey(t)))
+	waitLeader(t, n)
+	putSecret(t, n, "alice")
 }

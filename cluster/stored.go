@@ -55,8 +55,8 @@ type logReader interface {
 	GetLog(index uint64, entry *raft.Log) error
 }
 
-// eachCommand calls f for every command of a log. Entries that are not there are
-// for checkLog to find.
+// eachCommand calls f for every command of a log. Entries that are not there, or do
+// not read, are for checkLog to find.
 func eachCommand(log logReader, f func(index uint64, data []byte) error) error {
 	first, err := log.FirstIndex()
 	if err != nil {
@@ -68,14 +68,7 @@ func eachCommand(log logReader, f func(index uint64, data []byte) error) error {
 	}
 	for index := max(first, 1); index <= last; index++ {
 		var entry raft.Log
-		err := log.GetLog(index, &entry)
-		if errors.Is(err, raft.ErrLogNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if entry.Type != raft.LogCommand {
+		if log.GetLog(index, &entry) != nil || entry.Type != raft.LogCommand {
 			continue
 		}
 		if err := f(index, entry.Data); err != nil {
@@ -163,21 +156,34 @@ func (d *dataDir) checkSealed(keys *seal.Keys) error {
 	}
 	path := filepath.Join(d.path, fileLog)
 	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
-		return nil // a log still to be made, or one that createLog will say more about
+		return nil // a log still to be made, or one that verifyLog has told about
 	}
-	log, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: lockWait}})
-	if err != nil {
+	made := false
+	err := readLog(path, func(tx *bbolt.Tx) error {
+		made = tx.Bucket([]byte(bucketLog)) != nil // a crash at its making leaves none
+		return nil
+	})
+	if err != nil || !made {
 		return err
 	}
-	err = eachCommand(log, func(index uint64, data []byte) error {
-		if !seal.IsSealed(data) {
-			return nil
+	return withoutPanic(func() error {
+		log, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: lockWait}})
+		if err != nil {
+			return err
 		}
-		d.sealed = true
-		return openable(path, index, data, keys)
+		err = eachCommand(log, func(index uint64, data []byte) error {
+			if !seal.IsSealed(data) {
+				return nil
+			}
+			d.sealed = true
+			return openable(path, index, data, keys)
+		})
+		return errors.Join(err, log.Close())
 	})
-	return errors.Join(err, log.Close())
 }
+
+// bucketLog is where raft's store keeps the entries.
+const bucketLog = "logs"
 
 func openable(path string, index uint64, data []byte, keys *seal.Keys) error {
 	missing := (*seal.MissingKeyError)(nil)

@@ -17,7 +17,7 @@ var errLogDamaged = errors.New("its pages are damaged")
 // damaged page with a panic, and when it opens for writing it does so in a
 // goroutine of its own, where nothing can catch it; a reader's panic is caught
 // here. A file that is not there, or is empty, is a log still to be made.
-func verifyLog(path string) (err error) {
+func verifyLog(path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
 		return nil
@@ -25,6 +25,26 @@ func verifyLog(path string) (err error) {
 	if err != nil {
 		return err
 	}
+	return readLog(path, readAll)
+}
+
+// readLog has a log read that is not to be changed.
+func readLog(path string, read func(*bbolt.Tx) error) error {
+	return withoutPanic(func() (err error) {
+		db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockWait})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, db.Close()) }()
+		if err := db.View(read); err != nil {
+			return fmt.Errorf("%w: %w", errLogDamaged, err)
+		}
+		return nil
+	})
+}
+
+// withoutPanic makes an error of a panic that a damaged log causes.
+func withoutPanic(f func() error) (err error) {
 	// The file is mapped: a page behind its end is a fault, not an error.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -32,15 +52,7 @@ func verifyLog(path string) (err error) {
 			err = fmt.Errorf("%w: %v", errLogDamaged, cause)
 		}
 	}()
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockWait})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	if err := db.View(readAll); err != nil {
-		return fmt.Errorf("%w: %w", errLogDamaged, err)
-	}
-	return nil
+	return f()
 }
 
 // readAll touches every byte of every key and value.
