@@ -262,30 +262,6 @@ func (n *Node) tellLoop() {
 // ID is the node's id: it never changes while the data directory lasts.
 func (n *Node) ID() string { return n.id }
 
-// fail says that this node can be of no more use before it is started again.
-func (n *Node) fail(why error) {
-	n.failOnce.Do(func() {
-		n.log.Error("this node stands still and must be started again", zap.Error(why))
-		n.failure = why
-		close(n.failed)
-	})
-}
-
-// Failed is closed when this node can be of no more use: it met an entry that it
-// cannot open, or its log is gone. It acknowledges nothing any more that it does
-// not have; it is to be shut down and started again, which says what is wrong.
-func (n *Node) Failed() <-chan struct{} { return n.failed }
-
-// Failure is why, after Failed; nil before. It wraps ErrHalted or ErrDataDir.
-func (n *Node) Failure() error {
-	select {
-	case <-n.failed:
-		return n.failure
-	default:
-		return nil
-	}
-}
-
 // Name is the node's name, for people.
 func (n *Node) Name() string { return n.name }
 

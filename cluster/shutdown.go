@@ -31,6 +31,30 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	return n.closeErr
 }
 
+// fail says that this node can be of no more use before it is started again.
+func (n *Node) fail(why error) {
+	n.failOnce.Do(func() {
+		n.log.Error("this node stands still and must be started again", zap.Error(why))
+		n.failure = why
+		close(n.failed)
+	})
+}
+
+// Failed is closed when this node can be of no more use: it met an entry that it
+// cannot open, or its log is gone. It acknowledges nothing any more that it does
+// not have; it is to be shut down and started again, which says what is wrong.
+func (n *Node) Failed() <-chan struct{} { return n.failed }
+
+// Failure is why, after Failed; nil before. It wraps ErrHalted or ErrDataDir.
+func (n *Node) Failure() error {
+	select {
+	case <-n.failed:
+		return n.failure
+	default:
+		return nil
+	}
+}
+
 // handOver lets another voter lead, so that writes pause for a moment instead
 // of an election timeout. Only a node that goes does this: a transfer that
 // fails can leave a leader that refuses writes.

@@ -128,6 +128,9 @@ func (s *stateMachine) restore(content io.Reader) error {
 		return err
 	}
 	if err := s.machine.Restore(opened); err != nil {
+		if why := opened.Err(); why != nil {
+			return why // and not that it "ends early"
+		}
 		return err
 	}
 	s.sealed.Store(true)

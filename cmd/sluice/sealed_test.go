@@ -142,6 +142,37 @@ func TestEncryptedAtRest(t *testing.T) {
 	}
 }
 
+// TestANewClusterIsSealed: nodes that form a cluster with keys have nothing in clear
+// from the first change on.
+func TestANewClusterIsSealed(t *testing.T) {
+	const secret = "a-key-from-the-first-moment-on"
+	c := idleCluster(t, 3)
+	file := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(file, []byte(makeKey(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.nodes {
+		n.args = []string{"--encryption-keys", file}
+		n.start()
+	}
+	c.waitReady()
+	c.nodes[1].create("/consumers", "username", "alice")
+	c.nodes[1].create("/consumers/alice/key-auth", "key", secret)
+	waitSealed(t, c)
+	for _, n := range c.nodes {
+		waitFor(t, "alice on "+n.name, func() error {
+			if a := n.admin("GET", "/consumers/alice/key-auth", nil); a.status != http.StatusOK || !bytes.Contains(a.body, []byte(secret)) {
+				return fmt.Errorf("%d %s", a.status, a.body)
+			}
+			return nil
+		})
+		n.stop() // with a snapshot at the end
+		if found := secretIn(t, n, secret); len(found) > 0 {
+			t.Errorf("%s: the secret is in %s", n.name, found)
+		}
+	}
+}
+
 // snapshotsOf names what is in the directory of a node's snapshots.
 func snapshotsOf(t *testing.T, n *testNode) string {
 	t.Helper()

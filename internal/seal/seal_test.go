@@ -224,6 +224,9 @@ func TestAReaderThatFailsIsNoDamage(t *testing.T) {
 		r, err := keysOf(t, key).NewReader(io.MultiReader(bytes.NewReader(sealed[:at]), iotest.ErrReader(broken)), kindA)
 		if err == nil {
 			_, err = io.ReadAll(r)
+			if r.Err() == nil {
+				t.Error("the reader forgets its error")
+			}
 		}
 		if !errors.Is(err, broken) || errors.Is(err, ErrDamaged) {
 			t.Errorf("after %d bytes: %v", at, err)

@@ -117,6 +117,15 @@ func (s *Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Err is the error that Read gave, other than io.EOF: a reader on the way may have
+// hidden it.
+func (s *Reader) Err() error {
+	if errors.Is(s.err, io.EOF) {
+		return nil
+	}
+	return s.err
+}
+
 // next opens a chunk. The last one is the one behind which nothing comes.
 func (s *Reader) next() error {
 	n, err := io.ReadFull(s.r, s.buf)
