@@ -156,7 +156,9 @@ func (n *Node) openPort(ctx context.Context) error {
 }
 
 func (n *Node) startRaft(context.Context) error {
-	n.state = &stateMachine{machine: n.conf.Machine, keys: n.conf.Keys, sealWith: n.snapshotKey,
+	started := make(chan struct{}) // raft's goroutines run before it is given back
+	n.state = &stateMachine{machine: n.conf.Machine, keys: n.conf.Keys,
+		sealWith:   func() *seal.Key { <-started; return n.snapshotKey() },
 		changed:    func() { wake(n.dirty) },
 		configured: func() { wake(n.lookAfter); wake(n.tell) },
 		failed:     n.fail}
@@ -170,7 +172,8 @@ func (n *Node) startRaft(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
-	n.raft, err = raft.NewRaft(n.raftConfig(logger), n.state, cache, n.data.log, n.data.snapshots, n.raftTransport)
+	n.raft, err = raft.NewRaft(n.raftConfig(logger), n.state, cache, n.data.log, n.data.snapshots, raftTransport{n.raftTransport})
+	close(started)
 	// raft passes over a snapshot that the state machine refuses, and takes an
 	// older one in silence.
 	if why := n.state.restoreErr.Load(); why != nil {

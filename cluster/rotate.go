@@ -119,7 +119,8 @@ func (n *Node) RotateEncryption(ctx context.Context) ([]Encryption, error) {
 }
 
 // ready makes sure that everybody seals with the key. Nodes that have just been
-// started are waited for until they have heard of each other's keys.
+// started are waited for, for as long as a write is held: until they answer, at the
+// place where they are now, and have heard of each other's keys.
 func (n *Node) ready(ctx context.Context, key string) ([]Encryption, error) {
 	for end := time.Now().Add(n.conf.Timing.Hold); ; {
 		all := n.Encryption(ctx)
@@ -141,7 +142,7 @@ func notReady(all []Encryption, key string) (why error, passes bool) {
 	for _, e := range all {
 		switch {
 		case e.Error != "":
-			who, passes = append(who, fmt.Sprintf("%s does not answer (start it, or remove it with sluice cluster remove): %s", e.Name, e.Error)), false
+			who = append(who, fmt.Sprintf("%s does not answer (start it, or remove it with sluice cluster remove): %s", e.Name, e.Error))
 		case len(e.Keys) == 0 || e.Keys[0] != key:
 			who, passes = append(who, fmt.Sprintf("%s does not have %s as its first key", e.Name, key)), false
 		case e.Key != key:
@@ -279,8 +280,11 @@ func (n *Node) rotateHere(ctx context.Context, key string) (*Encryption, error) 
 			return nil, fmt.Errorf("%w: this node seals with %q", ErrRotation, e.Key)
 		}
 		why := n.rewrite(ctx)
-		if errors.Is(why, ErrDataDir) || errors.Is(why, ErrHalted) {
+		if errors.Is(why, ErrDataDir) {
 			return nil, why
+		}
+		if halted := n.Failure(); halted != nil {
+			return nil, halted
 		}
 		// An entry of the old key was on its way, or a change of members: both pass.
 		if !pause(ctx, rotateAgain) {
@@ -297,6 +301,7 @@ func (n *Node) rotateHere(ctx context.Context, key string) (*Encryption, error) 
 		}
 		return nil, err
 	}
+	n.log.Info("what this node stores is sealed with one key", zap.String("key", key))
 	return e, nil
 }
 

@@ -36,6 +36,9 @@ func TestKeysAreGivenToARunningCluster(t *testing.T) {
 		}
 	}
 	sealing(t, key, nodes...)
+	if s := nodes[0].Stats(); !s.Sealed {
+		t.Error("the metrics do not say that it is sealed")
+	}
 	if found := exposed(t, paths...); len(found) == 0 {
 		t.Fatal("what was written in clear is not found")
 	}
@@ -80,6 +83,9 @@ func TestRotationUnderWrites(t *testing.T) {
 		w.give(i, nodes[i])
 		if i == 0 {
 			sealing(t, old, nodes...)
+			if s := nodes[0].Stats(); s.Sealed {
+				t.Error("the metrics say that it is sealed with a key that others lack")
+			}
 			if _, err := nodes[0].RotateEncryption(t.Context()); !errors.Is(err, ErrRotation) {
 				t.Errorf("a rotation that two nodes are not ready for: %v", err)
 			} else {
@@ -129,9 +135,9 @@ func startWriters(t *testing.T, nodes []*Node) *writers {
 		w.give(i, n)
 		w.wg.Go(func() {
 			for count := 0; w.ctx.Err() == nil; count++ {
+				pause(w.ctx, quick().Commit)
 				n := w.nodes[i].Load()
 				if n == nil {
-					pause(w.ctx, quick().Commit)
 					continue
 				}
 				name := fmt.Sprintf("w%d-%d", i, count)
@@ -238,13 +244,13 @@ func TestRewriteAfterAQuietRestart(t *testing.T) {
 		nodes[i] = again
 		waitVoters(t, nodes...)
 		before, err := again.data.snapshots.List()
-		if err != nil || len(before) != 1 {
+		if err != nil || len(before) == 0 {
 			t.Fatalf("%d snapshots, %v", len(before), err)
 		}
 		if err := again.rewrite(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if after, err := again.data.snapshots.List(); err != nil || len(after) != 1 || after[0].ID == before[0].ID {
+		if after, err := again.data.snapshots.List(); err != nil || len(after) == 0 || after[0].ID == before[0].ID {
 			t.Errorf("no new snapshot: %v, %v", after, err)
 		}
 		return

@@ -102,27 +102,29 @@ func secretWrite(name string) *fsm.Command {
 		fsm.Op{Verb: fsm.Create, Kind: "keyauth_credentials", ID: id, Raw: key})
 }
 
-func putSecret(t testing.TB, n *Node, name string) uint64 {
+func putSecret(t testing.TB, n *Node, name string) { putAll(t, n, secretWrite(name)) }
+
+// putAll writes a command, however often a busy machine elects leaders meanwhile.
+func putAll(t testing.TB, n *Node, c *fsm.Command) {
 	t.Helper()
-	result, err := n.Apply(t.Context(), secretWrite(name))
-	if err != nil || result.Err != nil {
-		t.Fatalf("write %s through %s: %v, %+v", name, n.Name(), err, result)
-	}
-	return result.Index
+	eventually(t, func() error {
+		result, err := n.Apply(t.Context(), c) // it has a request id: it is done once
+		if err == nil && result.Err != nil {
+			t.Fatalf("write through %s: %v", n.Name(), result.Err)
+		}
+		return err
+	})
 }
 
 // putLarge writes more than an entry holds: it is staged.
 func putLarge(t testing.TB, n *Node, name string) {
 	t.Helper()
 	id := uuid.NewString()
-	raw, err := json.Marshal(map[string]any{"id": id, "username": name, "custom_id": name + strings.Repeat(secretWord+"-", 30_000)})
+	raw, err := json.Marshal(map[string]any{"id": id, "username": name, "of_a_later_version": strings.Repeat(secretWord+"-", MaxCommand/len(secretWord))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := n.Apply(t.Context(), fsm.NewWrite("", 0, fsm.Op{Verb: fsm.Create, Kind: "consumers", ID: id, Raw: raw}))
-	if err != nil || result.Err != nil {
-		t.Fatalf("write of %d bytes: %v, %+v", len(raw), err, result)
-	}
+	putAll(t, n, fsm.NewWrite(uuid.NewString(), 0, fsm.Op{Verb: fsm.Create, Kind: "consumers", ID: id, Raw: raw}))
 }
 
 // exposed gives the files below a directory in which the secret can be read. Parts

@@ -244,6 +244,8 @@ type Stats struct {
 	Members int
 	// HealthScore is gossip's doubt of this node itself: 0 is well.
 	HealthScore int
+	// Sealed says that this node seals what it stores with its first key.
+	Sealed bool
 }
 
 // Stats gives the numbers of now. It asks no other node.
@@ -271,5 +273,7 @@ func (n *Node) Stats() Stats {
 		}
 	}
 	s.FailureTolerance = alive - (s.Voters/2 + 1)
+	key, err := n.sealingKey()
+	s.Sealed = err == nil && key != nil && key == n.conf.Keys.All()[0]
 	return s
 }

@@ -42,6 +42,12 @@ func newClusterMetrics(node *cluster.Node) *clusterMetrics {
 			gauge("sluice_cluster_failure_tolerance", "Voters that may still be lost before writes stop; negative when they have.", func(s cluster.Stats) float64 { return float64(s.FailureTolerance) }),
 			gauge("sluice_cluster_members", "Nodes that gossip finds alive, this one included.", func(s cluster.Stats) float64 { return float64(s.Members) }),
 			gauge("sluice_gossip_health_score", "Gossip's doubt of this node itself; 0 is well.", func(s cluster.Stats) float64 { return float64(s.HealthScore) }),
+			gauge("sluice_cluster_sealed", "1 if what this node stores of the configuration now is sealed with its first encryption key.", func(s cluster.Stats) float64 {
+				if s.Sealed {
+					return 1
+				}
+				return 0
+			}),
 			gauge("kong_datastore_reachable", "1 if the configuration can be written, which takes a leader.", func(s cluster.Stats) float64 {
 				if s.LastContact >= 0 && node.HasLeader() {
 					return 1

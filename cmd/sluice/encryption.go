@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -98,6 +99,10 @@ and finishes what was interrupted.`,
 			client.http.Timeout = rotateTimeout + 10*time.Second
 			var answer encryptionAnswer
 			if err := client.call(cmd.Context(), http.MethodPost, pathRotate, nil, &answer); err != nil {
+				// How far it is, if there is somebody to tell.
+				if client.call(cmd.Context(), http.MethodGet, pathEncryption, nil, &answer) == nil {
+					return errors.Join(err, printEncryption(cmd.OutOrStdout(), answer.Nodes))
+				}
 				return err
 			}
 			if err := printEncryption(cmd.OutOrStdout(), answer.Nodes); err != nil {
