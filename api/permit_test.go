@@ -37,7 +37,8 @@ func guardedEverything(t *testing.T) (h *harness, names []string, tokens map[str
 		c.LogLevels, c.Metrics = quietLevels{}, http.NotFoundHandler()
 		c.Explain = func(*explain.Question) *explain.Explanation { return new(explain.Explanation) }
 		done := func(context.Context, []string) (any, error) { return "done", nil }
-		c.Operations = []Operation{{"POST", "/cluster/leave", done}, {"DELETE", "/cluster/nodes/{id}", done}}
+		c.Operations = []Operation{{"POST", "/cluster/leave", done}, {"DELETE", "/cluster/nodes/{id}", done},
+			{"GET", "/cluster/encryption", done}, {"POST", "/cluster/encryption/rotate", done}}
 	})
 	roles := []struct{ name, permissions string }{
 		{"editor", `{"collections":["*"],"actions":["*"]}`},
