@@ -10,7 +10,7 @@ PACKAGES  ?= ./...
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build cluster test check-format lint chaos bench microbench fuzz corpus h2spec pgo clean
+.PHONY: help build cluster test check-format lint chaos bench bench-admin microbench fuzz corpus h2spec pgo clean
 
 help:
 	@echo 'make build     bin/sluice, one static binary'
@@ -19,6 +19,7 @@ help:
 	@echo 'make lint      staticcheck'
 	@echo 'make chaos     real nodes, faults and an independent count of admissions, about 5 minutes (CHAOSFLAGS=--help tells more)'
 	@echo 'make bench     compare with nginx and haproxy, about 20 minutes (BENCHFLAGS=--help tells more)'
+	@echo 'make bench-admin  the Admin API of three nodes: writes, reads, imports, snapshots, about 20 minutes (ADMINBENCHFLAGS=--help tells more)'
 	@echo 'make microbench  every Go benchmark, with allocations (BENCHTIME=$(BENCHTIME), PACKAGES=$(PACKAGES))'
 	@echo 'make fuzz      LIMITER_RUNS=$(LIMITER_RUNS) random runs of the limiter, and every fuzz target for FUZZTIME=$(FUZZTIME)'
 	@echo 'make corpus    malformed requests and answers against sluice, nginx and haproxy; writes docs/corpus.md'
@@ -56,6 +57,10 @@ chaos:
 # exec: Ctrl-C goes to the benchmark alone, which stops what it started.
 bench: build
 	@go build -o bin/bench ./scripts/bench && exec bin/bench $(BENCHFLAGS)
+
+# exec as for bench.
+bench-admin: build
+	@go build -o bin/adminbench ./scripts/adminbench && exec bin/adminbench $(ADMINBENCHFLAGS)
 
 microbench:
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PACKAGES)

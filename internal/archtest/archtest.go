@@ -35,6 +35,7 @@ func floors() []floor {
 		{"proxy", 8}, {"cluster", 8}, {"cluster/*", 8},
 		{"api", 9},
 		{"cmd/sluice", 10},
+		{"scripts/bench/machine", 10}, // for every script that measures
 		{"scripts/*", 11},
 	}
 }
