@@ -31,18 +31,24 @@ func buildSluice(t *testing.T) string {
 }
 
 // smallOptions are those of a run of seconds.
-func smallOptions(t *testing.T) options {
-	return options{rounds: 1, duration: 150 * time.Millisecond, sluice: buildSluice(t), dir: t.TempDir(), out: filepath.Join(t.TempDir(), "docs", "x.md"),
+func smallOptions(t *testing.T, binary string) options {
+	return options{rounds: 1, duration: 150 * time.Millisecond, sluice: binary, dir: t.TempDir(), out: filepath.Join(t.TempDir(), "docs", "x.md"),
 		sizes: sizes{clients: 4, present: 20, consumers: 55, page: 10, routes: 20, snapshot: 20_000, changes: 1, quiet: 20 * time.Millisecond}}
 }
 
-// TestSmoke is everything, in small. How fast anything is depends on the machine, so no time is wanted; every figure
-// is there, and nothing of small size has a goal it could meet.
-func TestSmoke(t *testing.T) {
+// TestRealNodes builds the binary once.
+func TestRealNodes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts real nodes for some seconds")
 	}
-	o := smallOptions(t)
+	binary := buildSluice(t)
+	t.Run("everything", func(t *testing.T) { everything(t, smallOptions(t, binary)) })
+	t.Run("interrupted", func(t *testing.T) { interrupted(t, smallOptions(t, binary)) })
+}
+
+// everything is the whole run, in small. How fast anything is depends on the machine, so no time is wanted; every figure
+// is there, and nothing of small size has a goal it could meet.
+func everything(t *testing.T, o options) {
 	var progress, stdout bytes.Buffer
 	b, err := newBench(o, &progress)
 	if err != nil {
@@ -80,12 +86,8 @@ func TestSmoke(t *testing.T) {
 	}
 }
 
-// TestInterrupted: the end of the context, which Ctrl-C is, ends a load in the middle, writes nothing and leaves nothing.
-func TestInterrupted(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts real nodes for some seconds")
-	}
-	o := smallOptions(t)
+// interrupted: the end of the context, which Ctrl-C is, ends a load in the middle, writes nothing and leaves nothing.
+func interrupted(t *testing.T, o options) {
 	o.duration, o.only = time.Hour, []string{"get"}
 	ctx, cancel := context.WithCancel(t.Context())
 	b, err := newBench(o, io.Discard)

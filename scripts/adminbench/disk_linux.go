@@ -12,14 +12,35 @@ import (
 	"time"
 )
 
-// measureDisk adds how often a second the disk of the nodes keeps 4 KiB for good: what the log of a node, and of
-// three on one disk, can be no faster than, unless several writes share one.
-func (b *bench) measureDisk(ctx context.Context, one, three *figure) error {
+// diskFile is the size of a file that is overwritten, in blocks of diskBlock bytes.
+const (
+	diskFile  = 1024
+	diskBlock = 4096
+)
+
+// diskFigures tell how often a second the disk of the nodes keeps 4 KiB for good: what the log of a node, and of
+// three on one disk, can be no faster than, unless several writes share one. The log (bbolt) writes most pages over
+// older ones, which is faster than to append.
+type diskFigures struct{ over, three, appended *figure }
+
+func newDiskFigures() *diskFigures {
+	return &diskFigures{
+		over:     &figure{what: "the disk alone: 4 KiB overwritten and fdatasync, one file", unit: "1/s"},
+		three:    &figure{what: "the disk alone: the same, three files at once, together", unit: "1/s"},
+		appended: &figure{what: "the disk alone: 4 KiB appended and fdatasync, one file", unit: "1/s"},
+	}
+}
+
+func (f *diskFigures) list() []*figure { return []*figure{f.over, f.three, f.appended} }
+
+// measureDisk adds a value to each. Nothing else should use the disk meanwhile.
+func (b *bench) measureDisk(ctx context.Context, f *diskFigures) error {
 	for _, m := range []struct {
-		files int
-		f     *figure
-	}{{1, one}, {3, three}} {
-		rate, err := b.syncRate(ctx, m.files)
+		f      *figure
+		files  int
+		append bool
+	}{{f.over, 1, false}, {f.three, 3, false}, {f.appended, 1, true}} {
+		rate, err := b.syncRate(ctx, m.files, m.append)
 		if err != nil {
 			return err
 		}
@@ -28,16 +49,32 @@ func (b *bench) measureDisk(ctx context.Context, one, three *figure) error {
 	return nil
 }
 
-// syncRate appends to so many files at once, for a second at most, and adds up their rates.
-func (b *bench) syncRate(ctx context.Context, files int) (float64, error) {
+// syncRate writes to so many files at once, for a second at most, and adds up their rates.
+func (b *bench) syncRate(ctx context.Context, files int, appends bool) (rate float64, err error) {
+	all := make([]*os.File, files)
+	for i := range all {
+		path := filepath.Join(b.dir, fmt.Sprintf("disk%d", i))
+		if all[i], err = os.Create(path); err != nil {
+			return 0, err
+		}
+		defer func() { err = errors.Join(err, all[i].Close(), os.Remove(path)) }()
+		if !appends {
+			if _, err := all[i].Write(make([]byte, diskFile*diskBlock)); err != nil {
+				return 0, err
+			}
+		}
+		if err := all[i].Sync(); err != nil {
+			return 0, err
+		}
+	}
 	counts, errs := make([]int, files), make([]error, files)
 	length := min(time.Second, b.opts.duration)
 	end := time.Now().Add(length)
-	var all sync.WaitGroup
-	for i := range files {
-		all.Go(func() { counts[i], errs[i] = appendUntil(ctx, filepath.Join(b.dir, fmt.Sprintf("disk%d", i)), end) })
+	var running sync.WaitGroup
+	for i, f := range all {
+		running.Go(func() { counts[i], errs[i] = syncUntil(ctx, f, appends, end) })
 	}
-	all.Wait()
+	running.Wait()
 	sum := 0
 	for _, n := range counts {
 		sum += n
@@ -45,15 +82,14 @@ func (b *bench) syncRate(ctx context.Context, files int) (float64, error) {
 	return float64(sum) / length.Seconds(), errors.Join(errs...)
 }
 
-func appendUntil(ctx context.Context, path string, end time.Time) (count int, err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, f.Close(), os.Remove(path)) }()
-	block := make([]byte, 4096)
+func syncUntil(ctx context.Context, f *os.File, appends bool, end time.Time) (count int, err error) {
+	block := make([]byte, diskBlock)
 	for time.Now().Before(end) && ctx.Err() == nil {
-		if _, err := f.Write(block); err != nil {
+		at := count
+		if !appends {
+			at %= diskFile
+		}
+		if _, err := f.WriteAt(block, int64(at)*diskBlock); err != nil {
 			return count, err
 		}
 		if err := syscall.Fdatasync(int(f.Fd())); err != nil {

@@ -96,7 +96,7 @@ func short(v float64) string {
 func diskRate(results []outcome) string {
 	for _, r := range results {
 		if r.measure.name == "writes" && len(r.figures) > 0 && len(r.figures[0].values) > 0 {
-			return fmt.Sprintf("it keeps 4 KiB for good %s times a second", short(median(r.figures[0].values)))
+			return fmt.Sprintf("it takes %s fdatasyncs of 4 KiB a second", short(median(r.figures[0].values)))
 		}
 	}
 	return "its rate of fsync was not measured (it is by writes)"

@@ -187,10 +187,9 @@ func newThrough(kind string, leader, usual bool) *through {
 func measureWrites(ctx context.Context, b *bench, rounds int) ([]*figure, error) {
 	usual := b.opts.sizes.clients == usualSizes().clients
 	kinds := []*through{newThrough("a follower", false, usual), newThrough("the leader", true, usual)}
-	one := &figure{what: "the disk alone: 4 KiB appended and fdatasync, one file", unit: "1/s"}
-	three := &figure{what: "the disk alone: the same, three files at once, together", unit: "1/s"}
+	disk := newDiskFigures()
 	kinds[0].rate.note = fmt.Sprintf("%d clients; %s", b.opts.sizes.clients, mix)
-	figures := []*figure{one, three}
+	figures := disk.list()
 	for _, k := range kinds {
 		figures = append(figures, k.rate, k.p50, k.p99, k.cpu)
 	}
@@ -204,7 +203,11 @@ func measureWrites(ctx context.Context, b *bench, rounds int) ([]*figure, error)
 	}
 	again := 0
 	for round := range rounds {
-		if err := b.measureDisk(ctx, one, three); err != nil {
+		// Snapshots of what was written before are on the disk then, and leave it alone.
+		if err := pause(ctx, b.opts.sizes.quiet); err != nil {
+			return figures, err
+		}
+		if err := b.measureDisk(ctx, disk); err != nil {
 			return figures, err
 		}
 		for _, k := range kinds {
