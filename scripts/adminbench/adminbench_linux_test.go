@@ -33,7 +33,7 @@ func buildSluice(t *testing.T) string {
 // smallOptions are those of a run of seconds.
 func smallOptions(t *testing.T, binary string) options {
 	return options{rounds: 1, duration: 150 * time.Millisecond, sluice: binary, dir: t.TempDir(), out: filepath.Join(t.TempDir(), "docs", "x.md"),
-		sizes: sizes{clients: 4, present: 20, consumers: 55, page: 10, routes: 20, snapshot: 20_000, changes: 1, quiet: 20 * time.Millisecond}}
+		sizes: sizes{clients: 4, present: 20, consumers: 55, page: 10, routes: 20, operations: 30, snapshot: 20_000, changes: 1, quiet: 20 * time.Millisecond}}
 }
 
 // TestRealNodes builds the binary once.
@@ -101,7 +101,7 @@ func interrupted(t *testing.T, o options) {
 	}
 	defer c.stop()
 	n := c.nodes[0]
-	if _, err := bringIn(ctx, n, set{consumers: 1}); err != nil {
+	if _, err := b.bringIn(ctx, n, set{consumers: 1}); err != nil {
 		t.Fatal(err)
 	}
 	time.AfterFunc(100*time.Millisecond, cancel)
@@ -223,7 +223,7 @@ func TestTransactionAnswers(t *testing.T) {
 
 // TestBodiesKeepTheLimits: a transaction of the usual import is within them, and nothing is lost between two.
 func TestBodiesKeepTheLimits(t *testing.T) {
-	s := set{first: 7, consumers: 26_000}
+	s := set{first: 7, consumers: 26_000, operations: maxOperations}
 	bodies, sizes, err := s.bodies()
 	if err != nil {
 		t.Fatal(err)
@@ -325,7 +325,7 @@ func TestFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"x"}, {"-rounds", "0"}, {"-only", "writes,rain"}, {"-sluice", "/nonexistent"}, {"-sluice", self, "-profile", t.TempDir()}, {"-routes", "0"}} {
+	for _, args := range [][]string{{"x"}, {"-rounds", "0"}, {"-only", "writes,rain"}, {"-sluice", "/nonexistent"}, {"-sluice", self, "-profile", t.TempDir()}, {"-routes", "0"}, {"-operations", "50001"}} {
 		if _, err := parse(args, io.Discard); err == nil {
 			t.Errorf("%q is accepted", args)
 		}

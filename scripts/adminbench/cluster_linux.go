@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -76,7 +77,7 @@ func (c *cluster) start(ctx context.Context) error {
 		}
 		args := []string{"start", "--node-name", name, "--data-dir", n.data(), "--join", join, "--expect", fmt.Sprint(nodeCount),
 			"--cluster-listen", addrs[i], "--proxy-listen", n.proxy, "--admin-listen", n.admin, "--status-listen", "off",
-			"--proxy-access-log", "off", "--admin-access-log", "off", "--proxy-error-log", "off", "--admin-error-log", "off"}
+			"--proxy-access-log", "off", "--admin-access-log", "off", "--proxy-error-log", n.log(), "--admin-error-log", n.log(), "--log-level", "error"}
 		if err := n.start(c.b, args); err != nil {
 			return err
 		}
@@ -105,6 +106,7 @@ func (n *node) start(b *bench, args []string) error {
 	return err
 }
 
+func (n *node) log() string    { return filepath.Join(n.dir, "log") }
 func (n *node) output() string { return filepath.Join(n.dir, "output") }
 
 // withoutSettings keeps settings of whoever runs this out of the nodes.
@@ -138,6 +140,7 @@ func (c *cluster) stop() {
 			<-n.process.Ended()
 		}
 		c.keepProfile(n)
+		c.tellErrors(n)
 	}
 	if err := os.RemoveAll(filepath.Join(c.b.dir, c.label)); err != nil {
 		c.b.say("%v", err)
@@ -150,6 +153,17 @@ func (n *node) signal(s syscall.Signal) {
 	case <-n.process.Ended():
 	default:
 		_ = syscall.Kill(n.process.PID, s) // gone this moment: as well
+	}
+}
+
+// tellErrors shows the end of a node's error log: there should be nothing in it, and where a measure failed the
+// reason may be there.
+func (c *cluster) tellErrors(n *node) {
+	const most = 5
+	text, _ := os.ReadFile(n.log()) // none: nothing to tell
+	lines := slices.Collect(strings.Lines(string(text)))
+	for _, line := range lines[max(0, len(lines)-most):] {
+		c.b.say("%s, the log of %s (%d lines): %.500s", c.label, n.name, len(lines), strings.TrimSpace(line))
 	}
 }
 

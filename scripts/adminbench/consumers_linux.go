@@ -65,7 +65,7 @@ func (b *bench) consumersRound(ctx context.Context, f *consumerFigures) error {
 	if err != nil {
 		return err
 	}
-	done, err := bringIn(ctx, n, set{consumers: b.opts.sizes.consumers})
+	done, err := b.bringIn(ctx, n, set{consumers: b.opts.sizes.consumers})
 	if err != nil {
 		return err
 	}

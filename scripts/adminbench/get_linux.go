@@ -43,7 +43,7 @@ func measureGet(ctx context.Context, b *bench, rounds int) ([]*figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := bringIn(ctx, n, set{consumers: b.opts.sizes.present}); err != nil {
+	if _, err := b.bringIn(ctx, n, set{consumers: b.opts.sizes.present}); err != nil {
 		return nil, err
 	}
 	names, ids, body, err := b.consumersOf(ctx, n)

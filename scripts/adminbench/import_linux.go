@@ -15,6 +15,7 @@ type set struct {
 	first, consumers int // numbers from first on
 	routes           int
 	upstream         string // address that the services lead to
+	operations       int    // at most in a transaction
 }
 
 func consumerName(i int) string { return fmt.Sprintf("consumer-%06d", i) }
@@ -24,8 +25,7 @@ func routePath(i int) string    { return fmt.Sprintf("/routes/%05d", i) }
 func servicePath(i int) string  { return fmt.Sprintf("/services/%05d", i) }
 
 const (
-	// A transaction's limits: api.maxOperations, and client_body_buffer_size's
-	// place in Kong for the Admin API, 8 MiB.
+	// A transaction's limits: api.maxOperations, and what the Admin API takes as a body.
 	maxOperations = 50_000
 	maxBody       = 8 << 20
 )
@@ -39,8 +39,8 @@ type operation struct {
 
 type fields map[string]any
 
-// operations gives the two of the i-th consumer or route.
-func (s *set) operations(i int) []operation {
+// entries gives the two operations of the i-th consumer or route.
+func (s *set) entries(i int) []operation {
 	if s.routes > 0 {
 		return []operation{
 			{http.MethodPost, "/services", fields{"name": serviceName(i), "url": "http://" + s.upstream + servicePath(i)}},
@@ -67,12 +67,12 @@ func (s *set) bodies() (bodies [][]byte, sizes []int, err error) {
 		count = 0
 	}
 	for i := s.first; i < s.first+s.consumers+s.routes; i++ {
-		for _, o := range s.operations(i) {
+		for _, o := range s.entries(i) {
 			text, err := json.Marshal(o)
 			if err != nil {
 				return nil, nil, err
 			}
-			if count == maxOperations || body.Len()+len(text)+len(after)+1 > maxBody {
+			if count == s.operations || body.Len()+len(text)+len(after)+1 > maxBody {
 				flush()
 			}
 			if count > 0 {
@@ -98,7 +98,8 @@ type imported struct {
 
 // bringIn has a node take a set, and returns when all nodes serve it. It is the only function that knows how that
 // is done: by POST /transactions.
-func bringIn(ctx context.Context, n *node, s set) (*imported, error) {
+func (b *bench) bringIn(ctx context.Context, n *node, s set) (*imported, error) {
+	s.operations = b.opts.sizes.operations
 	bodies, sizes, err := s.bodies()
 	if err != nil {
 		return nil, err

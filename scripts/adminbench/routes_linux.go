@@ -48,7 +48,7 @@ func (b *bench) routesRound(ctx context.Context, upstream string, served, answer
 		return err
 	}
 	count := b.opts.sizes.routes
-	done, err := bringIn(ctx, n, set{routes: count, upstream: upstream})
+	done, err := b.bringIn(ctx, n, set{routes: count, upstream: upstream})
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func measureSnapshot(ctx context.Context, b *bench, rounds int) ([]*figure, erro
 func (c *cluster) grow(ctx context.Context) (consumers int, size int64, err error) {
 	n := c.nodes[0]
 	for size < c.b.opts.sizes.snapshot {
-		done, err := bringIn(ctx, n, set{first: consumers, consumers: growth})
+		done, err := c.b.bringIn(ctx, n, set{first: consumers, consumers: growth})
 		if err != nil {
 			return 0, 0, err
 		}

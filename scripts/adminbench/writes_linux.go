@@ -198,7 +198,7 @@ func measureWrites(ctx context.Context, b *bench, rounds int) ([]*figure, error)
 		return nil, err
 	}
 	defer c.stop()
-	if _, err := bringIn(ctx, c.nodes[0], set{consumers: b.opts.sizes.present}); err != nil {
+	if _, err := b.bringIn(ctx, c.nodes[0], set{consumers: b.opts.sizes.present}); err != nil {
 		return nil, err
 	}
 	again := 0
