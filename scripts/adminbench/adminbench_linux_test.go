@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,7 +32,7 @@ func buildSluice(t *testing.T) string {
 // smallOptions are those of a run of seconds.
 func smallOptions(t *testing.T, binary string) options {
 	return options{rounds: 1, duration: 150 * time.Millisecond, sluice: binary, dir: t.TempDir(), out: filepath.Join(t.TempDir(), "docs", "x.md"),
-		sizes: sizes{clients: 4, present: 20, consumers: 55, page: 10, routes: 20, operations: 30, snapshot: 20_000, changes: 1, quiet: 20 * time.Millisecond}}
+		sizes: sizes{clients: 4, present: 20, consumers: 55, page: 10, routes: 20, batch: 30, snapshot: 20_000, changes: 1, quiet: 20 * time.Millisecond}}
 }
 
 // TestRealNodes builds the binary once.
@@ -204,51 +203,42 @@ func TestWrongBytesEndTheReaders(t *testing.T) {
 	}
 }
 
-func TestTransactionAnswers(t *testing.T) {
+func TestImportAnswers(t *testing.T) {
 	for body, ok := range map[string]bool{
-		`{"results":[{"status":201},{"status":201}]}`: true,
-		`{"results":[{"status":201}]}`:                false,
-		`{"results":[{"status":201},{"status":200}]}`: false,
+		`{"count":2,"changes":[{"action":"create"},{"action":"create"}]}`: true,
+		`{"count":1,"changes":[{"action":"create"}]}`:                     false,
+		`{"count":2,"changes":[{"action":"create"}]}`:                     false,
+		`{"count":2,"changes":[{"action":"create"},{"action":"update"}]}`: false,
 		`{}`: false, `x`: false,
 	} {
-		if err := (&answer{status: 200, header: http.Header{}, body: []byte(body)}).transaction(2); (err == nil) != ok {
+		if err := (&answer{status: 201, header: http.Header{}, body: []byte(body)}).created(2); (err == nil) != ok {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
-	late := &answer{status: 200, header: http.Header{"X-Sluice-Not-Served": {"node3"}}, body: []byte(`{"results":[]}`)}
-	if err := late.transaction(0); err == nil || !strings.Contains(err.Error(), "node3") {
+	late := &answer{status: 201, header: http.Header{"X-Sluice-Not-Served": {"node3"}}, body: []byte(`{"count":0}`)}
+	if err := late.created(0); err == nil || !strings.Contains(err.Error(), "node3") {
 		t.Errorf("a late node is passed over: %v", err)
 	}
 }
 
-// TestBodiesKeepTheLimits: a transaction of the usual import is within them, and nothing is lost between two.
-func TestBodiesKeepTheLimits(t *testing.T) {
-	s := set{first: 7, consumers: 26_000, operations: maxOperations}
-	bodies, sizes, err := s.bodies()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(bodies) != 2 || sizes[0] != maxOperations {
-		t.Fatalf("%d bodies, of %v operations", len(bodies), sizes)
-	}
-	var paths []string
-	for i, body := range bodies {
-		if len(body) > maxBody {
-			t.Errorf("%d bytes", len(body))
+// TestDocumentsAreWhole: none is larger than a batch, and nothing is lost between two.
+func TestDocumentsAreWhole(t *testing.T) {
+	s := set{first: 7, consumers: 25, batch: 20}
+	var names []string
+	for _, d := range s.documents() {
+		if len(d.Consumers) > 10 || len(d.Services) > 0 {
+			t.Errorf("%d consumers, %d services", len(d.Consumers), len(d.Services))
 		}
-		var told struct{ Operations []operation }
-		if err := json.Unmarshal(body, &told); err != nil {
-			t.Fatal(err)
-		}
-		if len(told.Operations) != sizes[i] {
-			t.Errorf("%d operations, and not %d", len(told.Operations), sizes[i])
-		}
-		for _, o := range told.Operations {
-			paths = append(paths, fmt.Sprint(o.Path, " ", o.Body))
+		for _, c := range d.Consumers {
+			names = append(names, fmt.Sprint(c["username"]))
 		}
 	}
-	if len(paths) != 52_000 || paths[0] != "/consumers map[username:consumer-000007]" || paths[51_999] != "/consumers/consumer-026006/key-auth map[key:key-of-consumer-026006]" {
-		t.Errorf("%d operations, %s to %s", len(paths), paths[0], paths[len(paths)-1])
+	if len(names) != 25 || names[0] != "consumer-000007" || names[24] != "consumer-000031" {
+		t.Errorf("%v", names)
+	}
+	s = set{routes: 3, batch: 1, upstream: "127.0.0.1:1"}
+	if list := s.documents(); len(list) != 3 || len(list[2].Services) != 1 || list[2].Services[0]["name"] != "service-00002" {
+		t.Errorf("%v", list)
 	}
 }
 
@@ -325,7 +315,7 @@ func TestFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"x"}, {"-rounds", "0"}, {"-only", "writes,rain"}, {"-sluice", "/nonexistent"}, {"-sluice", self, "-profile", t.TempDir()}, {"-routes", "0"}, {"-operations", "50001"}} {
+	for _, args := range [][]string{{"x"}, {"-rounds", "0"}, {"-only", "writes,rain"}, {"-sluice", "/nonexistent"}, {"-sluice", self, "-profile", t.TempDir()}, {"-routes", "0"}, {"-batch", "0"}} {
 		if _, err := parse(args, io.Discard); err == nil {
 			t.Errorf("%q is accepted", args)
 		}

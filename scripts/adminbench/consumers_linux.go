@@ -71,7 +71,7 @@ func (b *bench) consumersRound(ctx context.Context, f *consumerFigures) error {
 	}
 	b.say("consumers: imported in %.1f s by %d requests; now garbage is waited for", done.took.Seconds(), done.requests)
 	f.took.add(done.took.Seconds())
-	f.took.note = fmt.Sprintf("POST /transactions through a follower, requests: %d", done.requests)
+	f.took.note = fmt.Sprintf("POST /config?merge=1 through a follower, requests: %d", done.requests)
 	after, told, err := c.memory()
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,7 +14,7 @@ type set struct {
 	first, consumers int // numbers from first on
 	routes           int
 	upstream         string // address that the services lead to
-	operations       int    // at most in a transaction
+	batch            int    // entities in a request, at most
 }
 
 func consumerName(i int) string { return fmt.Sprintf("consumer-%06d", i) }
@@ -24,68 +23,35 @@ func serviceName(i int) string  { return fmt.Sprintf("service-%05d", i) }
 func routePath(i int) string    { return fmt.Sprintf("/routes/%05d", i) }
 func servicePath(i int) string  { return fmt.Sprintf("/services/%05d", i) }
 
-const (
-	// A transaction's limits: api.maxOperations, and what the Admin API takes as a body.
-	maxOperations = 50_000
-	maxBody       = 8 << 20
-)
+// perNumber is how many entities a number stands for: a consumer and its key, or a service and its route.
+const perNumber = 2
 
-// operation is one of a transaction.
-type operation struct {
-	Method string `json:"method"`
-	Path   string `json:"path"`
-	Body   any    `json:"body"`
+// document is a declarative file.
+type document struct {
+	Version   string           `json:"_format_version"`
+	Services  []map[string]any `json:"services,omitempty"`
+	Consumers []map[string]any `json:"consumers,omitempty"`
 }
 
-type fields map[string]any
-
-// entries gives the two operations of the i-th consumer or route.
-func (s *set) entries(i int) []operation {
-	if s.routes > 0 {
-		return []operation{
-			{http.MethodPost, "/services", fields{"name": serviceName(i), "url": "http://" + s.upstream + servicePath(i)}},
-			{http.MethodPost, "/services/" + serviceName(i) + "/routes", fields{"name": fmt.Sprintf("route-%05d", i), "paths": []string{routePath(i)}}},
-		}
-	}
-	return []operation{
-		{http.MethodPost, "/consumers", fields{"username": consumerName(i)}},
-		{http.MethodPost, "/consumers/" + consumerName(i) + "/key-auth", fields{"key": consumerKey(i)}},
-	}
-}
-
-// bodies makes the bodies of as few transactions as the limits allow; sizes are how many operations are in each.
-func (s *set) bodies() (bodies [][]byte, sizes []int, err error) {
-	const before, after = `{"operations":[`, `]}`
-	var body bytes.Buffer
-	count := 0
-	flush := func() {
-		if count > 0 {
-			body.WriteString(after)
-			bodies, sizes = append(bodies, bytes.Clone(body.Bytes())), append(sizes, count)
-		}
-		body.Reset()
-		count = 0
-	}
-	for i := s.first; i < s.first+s.consumers+s.routes; i++ {
-		for _, o := range s.entries(i) {
-			text, err := json.Marshal(o)
-			if err != nil {
-				return nil, nil, err
-			}
-			if count == s.operations || body.Len()+len(text)+len(after)+1 > maxBody {
-				flush()
-			}
-			if count > 0 {
-				body.WriteByte(',')
+// documents makes as few as the size of a request allows.
+func (s *set) documents() []document {
+	var list []document
+	for from := s.first; from < s.first+s.consumers+s.routes; {
+		d := document{Version: "3.0"}
+		to := min(from+max(1, s.batch/perNumber), s.first+s.consumers+s.routes)
+		for i := from; i < to; i++ {
+			if s.routes > 0 {
+				d.Services = append(d.Services, map[string]any{"name": serviceName(i), "url": "http://" + s.upstream + servicePath(i),
+					"routes": []any{map[string]any{"name": fmt.Sprintf("route-%05d", i), "paths": []string{routePath(i)}}}})
 			} else {
-				body.WriteString(before)
+				d.Consumers = append(d.Consumers, map[string]any{"username": consumerName(i),
+					"keyauth_credentials": []any{map[string]any{"key": consumerKey(i)}}})
 			}
-			body.Write(text)
-			count++
 		}
+		list = append(list, d)
+		from = to
 	}
-	flush()
-	return bodies, sizes, nil
+	return list
 }
 
 // imported is what came of a set.
@@ -96,28 +62,29 @@ type imported struct {
 	requests int
 }
 
-// bringIn has a node take a set, and returns when all nodes serve it. It is the only function that knows how that
-// is done: by POST /transactions.
+// bringIn has a node take a set that it has nothing of, and returns when all nodes serve it. It is the only function
+// that knows how that is done: by POST /config, which removes nothing.
 func (b *bench) bringIn(ctx context.Context, n *node, s set) (*imported, error) {
-	s.operations = b.opts.sizes.operations
-	bodies, sizes, err := s.bodies()
-	if err != nil {
-		return nil, err
-	}
+	s.batch = b.opts.sizes.batch
 	c, err := dial(ctx, n.admin)
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
-	done := &imported{requests: len(bodies)}
-	for i, body := range bodies {
-		a, err := c.do(http.MethodPost, "/transactions?wait=all", body)
+	done := &imported{}
+	for _, d := range s.documents() {
+		body, err := json.Marshal(d)
 		if err != nil {
 			return nil, err
 		}
+		a, err := c.do(http.MethodPost, "/config?merge=1&answer=changes&wait=all", body)
+		if err != nil {
+			return nil, err
+		}
+		done.requests++
 		done.answered = time.Now()
 		done.took += a.took
-		if err := a.transaction(sizes[i]); err != nil {
+		if err := a.created(perNumber * (len(d.Services) + len(d.Consumers))); err != nil {
 			return nil, err
 		}
 		if done.index, err = a.index(); err != nil {
@@ -127,25 +94,26 @@ func (b *bench) bringIn(ctx context.Context, n *node, s set) (*imported, error) 
 	return done, nil
 }
 
-// transaction wants every one of so many operations to have made an entity, and every node to serve it.
-func (a *answer) transaction(operations int) error {
-	if err := a.is(http.StatusOK); err != nil {
+// created wants an import to have made so many entities and changed nothing else, and every node to serve it.
+func (a *answer) created(entities int) error {
+	if err := a.is(http.StatusCreated); err != nil {
 		return err
 	}
 	var told struct {
-		Results []struct {
-			Status int `json:"status"`
-		} `json:"results"`
+		Count   int `json:"count"`
+		Changes []struct {
+			Action string `json:"action"`
+		} `json:"changes"`
 	}
 	if err := json.Unmarshal(a.body, &told); err != nil {
 		return fmt.Errorf("%s: %s: %w", a.what, a.describe(), err)
 	}
-	if len(told.Results) != operations {
-		return fmt.Errorf("%s: %d results of %d operations", a.what, len(told.Results), operations)
+	if told.Count != entities || len(told.Changes) != entities {
+		return fmt.Errorf("%s: %d changes, and %d of them told, of %d entities", a.what, told.Count, len(told.Changes), entities)
 	}
-	for i, r := range told.Results {
-		if r.Status != http.StatusCreated {
-			return fmt.Errorf("%s: operation %d: status %d", a.what, i+1, r.Status)
+	for i, c := range told.Changes {
+		if c.Action != "create" {
+			return fmt.Errorf("%s: change %d: %s", a.what, i+1, c.Action)
 		}
 	}
 	return a.served()

@@ -49,7 +49,7 @@ const method = `## How it was measured
 
 - Three nodes of one cluster on loopback, with their own data directories on one disk, fsync as it always is, access logs off and only errors in the error log, all else as it comes. They and the clients share the machine's processors.
 - A client is one connection that is kept alive and has one request under way. A time is from before the first byte is sent until the last one is read; the check of the answer comes after it.
-- Every answer is checked: status and a field (writes), every byte (GET, pages), every operation's status (imports), the service that a proxy led to. One wrong answer fails the measure.
+- Every answer is checked: status and a field (writes), every byte (GET, pages), the changes that were made (imports), the service that a proxy led to. One wrong answer fails the measure.
 - A figure is the median of the rounds, in brackets the least and the greatest. Goals are judged by the median. What has no goal is told to judge by.
 `
 

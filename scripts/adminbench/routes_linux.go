@@ -69,7 +69,7 @@ func (b *bench) routesRound(ctx context.Context, upstream string, served, answer
 	}
 	answered.add(done.took.Seconds())
 	served.add((done.took + latest).Seconds())
-	answered.note = fmt.Sprintf("POST /transactions through a follower, requests: %d; the last, first and middle route are asked for through each proxy", done.requests)
+	answered.note = fmt.Sprintf("POST /config?merge=1 through a follower, requests: %d; the last, first and middle route are asked for through each proxy", done.requests)
 	for _, n := range c.nodes {
 		for _, i := range []int{0, count / 2} {
 			if _, err := n.serves(ctx, i); err != nil {
