@@ -53,7 +53,7 @@ func (w *writer) run() error {
 func (w *writer) once() error {
 	w.cycle++
 	name := fmt.Sprintf("%s-%d", w.name, w.cycle)
-	other, key, mail := name+"-other", name+"-key", name+"-custom"
+	other, key, custom := name+"-other", name+"-key", name+"-custom"
 	item, otherItem, keys := "/consumers/"+name, "/consumers/"+other, "/consumers/"+name+"/key-auth"
 	var id struct{ consumer, key string }
 	steps := []func() error{
@@ -80,7 +80,7 @@ func (w *writer) once() error {
 			return err
 		},
 		func() error {
-			_, err := w.write(http.MethodPut, item, `{"custom_id":"`+mail+`"}`, http.StatusOK, "custom_id", quoted(mail))
+			_, err := w.write(http.MethodPut, item, `{"custom_id":"`+custom+`"}`, http.StatusOK, "custom_id", quoted(custom))
 			return err
 		},
 		func() error {
