@@ -46,7 +46,7 @@ func TestEntry(t *testing.T) {
 		if len(sealed) != len(plain)+Overhead || !IsSealed(sealed) {
 			t.Fatalf("%d bytes sealed in %d", len(plain), len(sealed))
 		}
-		if size > 0 && bytes.Contains(sealed, plain) {
+		if size >= 16 && bytes.Contains(sealed, plain) { // shorter ones may be there by chance
 			t.Fatal("the plain text is in the sealed one")
 		}
 		if id, ok := KeyOf(sealed[:HeaderSize]); !ok || id != first.ID() {
