@@ -311,6 +311,14 @@ func overlay(fields []schema.Field, before, patch map[string]any) map[string]any
 			given, ok := table[shorthand.Name]
 			target, _ := below[path[0]].(map[string]any)
 			patched, _ := table[path[0]].(map[string]any)
+			if replaced, isGiven := table[path[0]]; ok && isGiven && replaced == nil {
+				// A shorthand next to a null record is a patch of that record.
+				stored, _ := before[name].(map[string]any)
+				target, _ = stored[path[0]].(map[string]any)
+				if now, spelt := below[path[0]].(map[string]any); spelt {
+					target = now // by the shorthand before this one
+				}
+			}
 			if !ok || target == nil {
 				continue
 			}
