@@ -21,6 +21,8 @@ const (
 	maxApplies = 4096
 	// maxParts bounds the entries of one write: some 40 MiB of entities.
 	maxParts = 128
+	// partsLongest is how long a write of parts may take, if its context lasts as long.
+	partsLongest = 2 * time.Minute
 	// A write that found no leader looks again after a time between these, or
 	// when there is one.
 	retryShortest = 20 * time.Millisecond
@@ -99,7 +101,11 @@ func (n *Node) applyParts(ctx context.Context, c *fsm.Command) (*fsm.Result, err
 
 func (n *Node) applyOne(ctx context.Context, c *fsm.Command, data []byte) (*fsm.Result, error) {
 	// Limiter entries have no request id: a second one would count twice.
-	w := &write{node: n, data: data, repeatable: c.Type != fsm.CommandLimits, giveUp: time.Now().Add(n.conf.Timing.Hold)}
+	w := &write{node: n, data: data, repeatable: c.Type != fsm.CommandLimits, call: n.conf.Timing.Call, giveUp: time.Now().Add(n.conf.Timing.Hold)}
+	if c.Write != nil && c.Write.Parts != nil {
+		// A small entry with much to do. A leader that hangs is found out by others.
+		w.call, w.giveUp = partsLongest, time.Now().Add(partsLongest)
+	}
 	return w.run(ctx)
 }
 
@@ -119,6 +125,7 @@ type write struct {
 	node       *Node
 	data       []byte
 	repeatable bool
+	call       time.Duration // how long a leader may take
 	giveUp     time.Time
 	sent       bool // a leader may have it
 	lost       bool // a connection failed: the next one is dialled anew
@@ -158,7 +165,7 @@ func (w *write) try(ctx context.Context) (*fsm.Result, error) {
 	if leader == "" || leader == n.id {
 		return nil, ErrNoLeader
 	}
-	ctx, cancel := context.WithTimeout(ctx, n.conf.Timing.Call)
+	ctx, cancel := context.WithTimeout(ctx, w.call)
 	defer cancel()
 	if w.repeatable {
 		watched := make(chan struct{})

@@ -205,6 +205,52 @@ func TestLargeWrite(t *testing.T) {
 	}
 }
 
+// TestLargeWriteTakesTime: a write that a leader works on for longer than a call may last
+// is waited for, also by another node.
+func TestLargeWriteTakesTime(t *testing.T) {
+	t.Parallel()
+	nodes := openCluster(t, 3)
+	leader := waitLeader(t, nodes...)
+	var other *Node
+	for _, n := range nodes {
+		if n != leader {
+			other = n
+		}
+	}
+	conf := config(t, other.conf.DataDir)
+	conf.Join, conf.Timing.Call, conf.Timing.Hold = []string{leader.Address()}, 50*time.Millisecond, time.Millisecond
+	conf.Listen = other.Address()
+	if err := other.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	other = open(t, conf)
+	eventually(t, func() error {
+		if !other.HasLeader() {
+			return errors.New("no leader is known")
+		}
+		return nil
+	})
+	parts, err := func() ([]*fsm.Command, error) {
+		c := fsm.NewWrite("large", 1)
+		for i := range 3000 {
+			c.Write.Ops = append(c.Write.Ops, create(fmt.Sprintf("%d-%s", i, strings.Repeat("x", 500))).Write.Ops...)
+		}
+		return c.Split("parts", MaxCommand)
+	}()
+	if err != nil || len(parts) < 3 {
+		t.Fatalf("%d parts, %v", len(parts), err)
+	}
+	for _, part := range parts[:len(parts)-1] {
+		if result, err := leader.Apply(t.Context(), part); err != nil || result.Err != nil {
+			t.Fatalf("%v, %v", result, err)
+		}
+	}
+	result, err := other.Apply(t.Context(), parts[len(parts)-1])
+	if err != nil || result.Err != nil {
+		t.Fatalf("%v, %v", result, err)
+	}
+}
+
 // stuck is a data plane that serves nothing new.
 type stuck struct{}
 

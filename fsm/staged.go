@@ -84,7 +84,8 @@ func (s stage) with(index uint64, p *Stage) (stage, error) {
 		return s, nil
 	}
 	next := s.without(p.ID)
-	next.all = append(next.all, &staged{ID: p.ID, Next: p.Part + 1, At: index, Data: append(old.Data[:len(old.Data):len(old.Data)], p.Data...)})
+	// Views share the array: each knows how much of it is its own, and only the newest is added to.
+	next.all = append(next.all, &staged{ID: p.ID, Next: p.Part + 1, At: index, Data: append(old.Data, p.Data...)})
 	for len(next.all) > 1 && (len(next.all) > maxStaged || next.bytes() > maxStagedBytes) {
 		next.all = next.all[1:]
 	}
