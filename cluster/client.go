@@ -28,6 +28,10 @@ type client struct {
 	fresh *http.Client
 }
 
+// maxCalls is how many calls to a node are under way at most. Their connections are kept
+// for some seconds: a writer's next write would dial anew.
+const maxCalls = 256
+
 func newClient(n *Node) *client {
 	dial := func(ctx context.Context, _, address string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, n.conf.Timing.Dial)
@@ -35,7 +39,7 @@ func newClient(n *Node) *client {
 		return n.mux.dial(ctx, address, streamCall, nil)
 	}
 	transport := &http.Transport{
-		DialContext: dial, MaxIdleConnsPerHost: 8, MaxConnsPerHost: 256, IdleConnTimeout: 30 * time.Second,
+		DialContext: dial, MaxIdleConnsPerHost: maxCalls, MaxConnsPerHost: maxCalls, IdleConnTimeout: 30 * time.Second,
 		DisableCompression: true,
 	}
 	fresh := transport.Clone()
