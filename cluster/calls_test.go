@@ -209,8 +209,16 @@ func TestLargeWrite(t *testing.T) {
 // is waited for, also by another node.
 func TestLargeWriteTakesTime(t *testing.T) {
 	t.Parallel()
-	nodes := openCluster(t, 3)
+	// None of the three shall lose the lead because it is busy.
+	patient := func(join ...string) *Node {
+		conf := config(t, t.TempDir())
+		conf.Join, conf.Timing.Heartbeat, conf.Timing.Election, conf.Timing.Lease = join, 3*time.Second, 3*time.Second, 2*time.Second
+		return open(t, conf)
+	}
+	nodes := []*Node{patient()}
 	leader := waitLeader(t, nodes...)
+	nodes = append(nodes, patient(leader.Address()), patient(leader.Address()))
+	waitVoters(t, nodes...)
 	var other *Node
 	for _, n := range nodes {
 		if n != leader {
@@ -218,7 +226,8 @@ func TestLargeWriteTakesTime(t *testing.T) {
 		}
 	}
 	conf := config(t, other.conf.DataDir)
-	conf.Join, conf.Timing.Call, conf.Timing.Hold = []string{leader.Address()}, 50*time.Millisecond, time.Millisecond
+	conf.Timing.Heartbeat, conf.Timing.Election, conf.Timing.Lease = 3*time.Second, 3*time.Second, 2*time.Second
+	conf.Join, conf.Timing.Call, conf.Timing.Hold = []string{leader.Address()}, slower*20*time.Millisecond, time.Millisecond
 	conf.Listen = other.Address()
 	if err := other.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
@@ -232,7 +241,7 @@ func TestLargeWriteTakesTime(t *testing.T) {
 	})
 	parts, err := func() ([]*fsm.Command, error) {
 		c := fsm.NewWrite("large", 1)
-		for i := range 3000 {
+		for i := range 2000 {
 			c.Write.Ops = append(c.Write.Ops, create(fmt.Sprintf("%d-%s", i, strings.Repeat("x", 500))).Write.Ops...)
 		}
 		return c.Split("parts", MaxCommand)

@@ -24,7 +24,7 @@ const patience = 20 * time.Second
 // quick are clocks for nodes on one machine that is busy with other things too.
 func quick() Timing {
 	return Timing{
-		Heartbeat: 250 * time.Millisecond, Election: 250 * time.Millisecond, Lease: 200 * time.Millisecond,
+		Heartbeat: slower * 250 * time.Millisecond, Election: slower * 250 * time.Millisecond, Lease: slower * 200 * time.Millisecond,
 		Commit: 5 * time.Millisecond, Probe: 200 * time.Millisecond, ProbeTimeout: 150 * time.Millisecond,
 		Gossip: 40 * time.Millisecond, Sync: 2 * time.Second, Rejoin: 200 * time.Millisecond,
 	}

@@ -34,6 +34,7 @@ type Node struct {
 	limiter *limiter.Limiter // nil while it is down
 	cut     bool
 	missed  []*ledger.Outcome // while it was cut off
+	calls   sync.WaitGroup    // of others, and of the log, into its limiter
 }
 
 // New starts so many nodes, of which the first leads. change, if not nil, may
@@ -70,6 +71,7 @@ func (c *Cluster) Stop(node int) {
 	c.mu.Unlock()
 	if l != nil {
 		l.Close()
+		c.nodes[node].calls.Wait()
 		_ = l.Release() // unmapping what was mapped does not fail
 	}
 }
@@ -116,14 +118,17 @@ func (c *Cluster) Cut(node int, off bool) {
 	}
 }
 
-// reach returns the limiter of a node that another can reach.
-func (c *Cluster) reach(from *Node, to int) (*limiter.Limiter, error) {
+// reach returns the limiter of a node that another can reach, and what is to be called
+// when the call is over.
+func (c *Cluster) reach(from *Node, to int) (l *limiter.Limiter, over func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if to < 0 || from.cut || c.nodes[to].cut && from.number != to || c.nodes[to].limiter == nil {
-		return nil, ErrUnreachable
+		return nil, nil, ErrUnreachable
 	}
-	return c.nodes[to].limiter, nil
+	n := c.nodes[to]
+	n.calls.Add(1)
+	return n.limiter, n.calls.Done, nil
 }
 
 // CallLeader implements limiter.Peers.
@@ -131,20 +136,22 @@ func (n *Node) CallLeader(ctx context.Context, body []byte) ([]byte, error) {
 	n.cluster.mu.Lock()
 	lead := n.cluster.lead
 	n.cluster.mu.Unlock()
-	l, err := n.cluster.reach(n, lead)
+	l, over, err := n.cluster.reach(n, lead)
 	if err != nil {
 		return nil, err
 	}
+	defer over()
 	return l.ServeLeader(ctx, body)
 }
 
 // CallNode implements limiter.Peers.
 func (n *Node) CallNode(ctx context.Context, node string, body []byte) ([]byte, error) {
 	to := slices.IndexFunc(n.cluster.nodes, func(o *Node) bool { return o.id == node })
-	l, err := n.cluster.reach(n, to)
+	l, over, err := n.cluster.reach(n, to)
 	if err != nil {
 		return nil, err
 	}
+	defer over()
 	return l.ServeNode(ctx, body)
 }
 
@@ -172,19 +179,21 @@ func (n *Node) Commit(_ context.Context, e *ledger.Entry) (*ledger.Outcome, erro
 	defer c.apply.Unlock()
 	o := c.ledger.Apply(e)
 	c.mu.Lock()
-	var tell []*limiter.Limiter
+	tell := map[*Node]*limiter.Limiter{}
 	for _, m := range c.nodes {
 		switch {
 		case m.limiter == nil:
 		case m.cut:
 			m.missed = append(m.missed, o)
 		default:
-			tell = append(tell, m.limiter)
+			m.calls.Add(1)
+			tell[m] = m.limiter
 		}
 	}
 	c.mu.Unlock()
-	for _, l := range tell {
+	for m, l := range tell {
 		l.Observe(o)
+		m.calls.Done()
 	}
 	return o, nil
 }
