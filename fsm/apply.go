@@ -3,10 +3,9 @@ package fsm
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
-
-	"github.com/hashicorp/go-memdb"
 )
 
 // expiredPerWrite bounds how many entities whose time is over one write
@@ -15,14 +14,14 @@ const expiredPerWrite = 64
 
 // write applies a write command to an open transaction. A non-nil error means
 // the transaction must be aborted.
-func (m *Machine) write(txn *memdb.Txn, index uint64, w *Write) ([]*Entity, *Error) {
-	m.removeExpired(txn, w.Now)
+func (m *Machine) write(t *txn, index uint64, w *Write) ([]*Entity, *Error) {
+	m.removeExpired(t, w.Now)
 	if w.Whole {
-		return m.whole(txn, index, w)
+		return m.whole(t, index, w)
 	}
 	stored := make([]*Entity, len(w.Ops))
 	for i := range w.Ops {
-		e, err := m.op(txn, index, w.Now, &w.Ops[i])
+		e, err := m.op(t, index, w.Now, &w.Ops[i])
 		if err != nil {
 			return nil, err
 		}
@@ -31,49 +30,50 @@ func (m *Machine) write(txn *memdb.Txn, index uint64, w *Write) ([]*Entity, *Err
 	return stored, nil
 }
 
-func (m *Machine) removeExpired(txn *memdb.Txn, now int64) {
+func (m *Machine) removeExpired(t *txn, now int64) {
 	for _, def := range m.defs {
 		if !def.TTL {
 			continue
 		}
 		var over []*Entity
-		for e := range each(txn.LowerBound(def.Kind, indexExpires, int64(0))) {
+		for e := range since(t.index(def, byExpiry), "") {
 			if !e.Expired(now) || len(over) == expiredPerWrite {
 				break
 			}
 			over = append(over, e)
 		}
 		for _, e := range over {
-			_ = txn.Delete(def.Kind, e) // it was just read: the only error is "not found"
+			t.delete(def, e.ID)
 		}
 	}
 }
 
-func (m *Machine) op(txn *memdb.Txn, index uint64, now int64, op *Op) (*Entity, *Error) {
-	old, refusal := m.target(txn, op)
+func (m *Machine) op(t *txn, index uint64, now int64, op *Op) (*Entity, *Error) {
+	old, refusal := m.target(t, op)
 	switch {
 	case refusal != nil, op.Verb == Delete && old == nil:
 		return nil, refusal
 	case op.Verb == Delete:
-		if op.Alone && m.accompanied(txn, m.byKind[op.Kind], old, now) {
+		if op.Alone && m.accompanied(t, m.byKind[op.Kind], old, now) {
 			return nil, conflict(op.Kind, op.ID, op.IfIndex, old.ModifyIndex)
 		}
-		return nil, m.remove(txn, m.byKind[op.Kind], old)
+		return nil, m.remove(t, m.byKind[op.Kind], old)
 	}
 	e, refusal := m.made(op, old, index)
 	if refusal != nil {
 		return nil, refusal
 	}
-	return e, m.store(txn, m.byKind[op.Kind], e, now)
+	return e, m.store(t, m.byKind[op.Kind], e, now)
 }
 
 // target gives the entity that an operation is about, nil if there is none, or
 // refuses the operation because of that.
-func (m *Machine) target(txn *memdb.Txn, op *Op) (*Entity, *Error) {
-	if m.byKind[op.Kind] == nil {
+func (m *Machine) target(t *txn, op *Op) (*Entity, *Error) {
+	def := m.byKind[op.Kind]
+	if def == nil {
 		return nil, refused(fmt.Errorf("%w: kind %q", ErrUnknownCommand, op.Kind))
 	}
-	old := first(txn, op.Kind, indexID, op.ID)
+	old := t.get(def, op.ID)
 	switch {
 	case op.IfIndex != 0 && old == nil:
 		return nil, notFound(op.Kind, op.ID)
@@ -106,24 +106,22 @@ func (m *Machine) made(op *Op, old *Entity, index uint64) (*Entity, *Error) {
 
 // store inserts or replaces an entity after the checks that only the state can
 // make.
-func (m *Machine) store(txn *memdb.Txn, def *Definition, e *Entity, now int64) *Error {
-	if err := m.references(txn, e); err != nil {
+func (m *Machine) store(t *txn, def *Definition, e *Entity, now int64) *Error {
+	if err := m.references(t, e); err != nil {
 		return err
 	}
-	if err := m.unique(txn, def, e, now); err != nil {
+	if err := m.unique(t, def, e, now); err != nil {
 		return err
 	}
-	if err := txn.Insert(def.Kind, e); err != nil {
-		return refused(err)
-	}
+	t.put(def, e)
 	return nil
 }
 
 // references checks that what an entity names is there.
-func (m *Machine) references(txn *memdb.Txn, e *Entity) *Error {
+func (m *Machine) references(t *txn, e *Entity) *Error {
 	for _, f := range m.byKind[e.Kind].Foreign {
 		for _, id := range e.Names(f) {
-			if first(txn, f.Kind, indexID, id) == nil {
+			if t.get(m.byKind[f.Kind], id) == nil {
 				return foreignKeyViolation(f, id)
 			}
 		}
@@ -133,49 +131,42 @@ func (m *Machine) references(txn *memdb.Txn, e *Entity) *Error {
 
 // unique checks that nobody has a name of the entity's. Who has, and whose time is
 // over, makes room.
-func (m *Machine) unique(txn *memdb.Txn, def *Definition, e *Entity, now int64) *Error {
+func (m *Machine) unique(t *txn, def *Definition, e *Entity, now int64) *Error {
 	for i, set := range def.Unique {
-		if e.uniques[i] == "" {
+		key := e.unique(set)
+		if key == "" {
 			continue
 		}
-		other := first(txn, def.Kind, uniqueIndex(i), e.uniques[i])
+		other := first(t.index(def, def.uniqueIndex(i)), key)
 		if other == nil || other.ID == e.ID {
 			continue
 		}
 		if !other.Expired(now) || now == 0 {
 			return uniqueViolation(set, e)
 		}
-		if err := txn.Delete(def.Kind, other); err != nil {
-			return refused(err)
-		}
+		t.delete(def, other.ID)
 	}
 	return nil
 }
 
 // remove deletes an entity and what its references cascade to.
-func (m *Machine) remove(txn *memdb.Txn, def *Definition, e *Entity) *Error {
-	if err := m.release(txn, def, e); err != nil {
+func (m *Machine) remove(t *txn, def *Definition, e *Entity) *Error {
+	if err := m.release(t, def, e); err != nil {
 		return err
 	}
-	// A cascade along two fields may meet an entity twice.
-	if first(txn, def.Kind, indexID, e.ID) == nil {
-		return nil
-	}
-	if err := txn.Delete(def.Kind, e); err != nil {
-		return refused(err)
-	}
+	t.delete(def, e.ID) // a cascade along two fields may meet an entity twice
 	return nil
 }
 
 // accompanied says whether something whose time is not over would be deleted with an
 // entity.
-func (m *Machine) accompanied(txn *memdb.Txn, def *Definition, e *Entity, now int64) bool {
+func (m *Machine) accompanied(t *txn, def *Definition, e *Entity, now int64) bool {
 	for _, from := range m.defs {
 		for _, f := range from.Foreign {
 			if f.Kind != def.Kind || f.OnDelete != Cascade {
 				continue
 			}
-			for r := range each(txn.Get(from.Kind, refIndex(f.Field), e.ID)) {
+			for r := range t.referencing(from, f, e.ID) {
 				if !r.Expired(now) {
 					return true
 				}
@@ -186,16 +177,13 @@ func (m *Machine) accompanied(txn *memdb.Txn, def *Definition, e *Entity, now in
 }
 
 // release deletes what refers to an entity and goes with it, or refuses that.
-func (m *Machine) release(txn *memdb.Txn, def *Definition, e *Entity) *Error {
+func (m *Machine) release(t *txn, def *Definition, e *Entity) *Error {
 	for _, from := range m.defs {
 		for _, f := range from.Foreign {
 			if f.Kind != def.Kind {
 				continue
 			}
-			var referencing []*Entity
-			for r := range each(txn.Get(from.Kind, refIndex(f.Field), e.ID)) {
-				referencing = append(referencing, r)
-			}
+			referencing := slices.Collect(t.referencing(from, f, e.ID))
 			if len(referencing) > 0 && f.OnDelete == Restrict {
 				if f.List {
 					return listedViolation(def.Kind, e.ID, referencing[0])
@@ -203,7 +191,7 @@ func (m *Machine) release(txn *memdb.Txn, def *Definition, e *Entity) *Error {
 				return referencedViolation(from.Kind, def.Kind)
 			}
 			for _, r := range referencing {
-				if err := m.remove(txn, from, r); err != nil {
+				if err := m.remove(t, from, r); err != nil {
 					return err
 				}
 			}

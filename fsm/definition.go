@@ -58,12 +58,18 @@ type Definition struct {
 	Access bool
 
 	newView func() any
+	shape   shape // of what newView gives
+	number  int   // the place among Definitions
 }
 
 // Definitions gives every kind, a referenced one before those that reference
 // it. The table is made once by the caller and shared; it must not be changed.
 func Definitions() []*Definition {
-	return slices.Concat(coreDefinitions(), credentialDefinitions(), upstreamDefinitions(), keyDefinitions(), accessDefinitions())
+	all := slices.Concat(coreDefinitions(), credentialDefinitions(), upstreamDefinitions(), keyDefinitions(), accessDefinitions())
+	for i, def := range all {
+		def.number, def.shape = i, shapeOf(def.newView())
+	}
+	return all
 }
 
 // coreDefinitions are what a request's way is made of.

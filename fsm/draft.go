@@ -1,16 +1,12 @@
 package fsm
 
-import (
-	"bytes"
-
-	"github.com/hashicorp/go-memdb"
-)
+import "bytes"
 
 // Draft is a configuration that somebody works on: a view, and what was done to it
 // since, which nobody else sees. Not safe for concurrent use.
 type Draft struct {
 	m    *Machine
-	txn  *memdb.Txn
+	txn  *txn
 	view *View
 	now  int64
 }
@@ -18,8 +14,7 @@ type Draft struct {
 // Draft begins one on a view, at a time in unix seconds.
 func (m *Machine) Draft(v *View, now int64) *Draft {
 	next := *v
-	next.open = v.db.Snapshot().Txn(true)
-	next.open.TrackChanges()
+	next.open = newTxn(v.tables)
 	return &Draft{m: m, txn: next.open, view: &next, now: now}
 }
 
@@ -71,7 +66,7 @@ func (d *Draft) Become(to *View) error {
 // Changes is what the draft changes of its view. What is as it was is not in it.
 func (d *Draft) Changes() []ChangedEntity {
 	var list []ChangedEntity
-	for _, c := range changeOf(0, &Write{}, d.txn.Changes()).Entities {
+	for _, c := range changeOf(0, &Write{}, d.txn.changes()).Entities {
 		if c.Before == nil || c.After == nil || !c.Before.same(c.After) {
 			list = append(list, c)
 		}

@@ -30,32 +30,35 @@ type Entity struct {
 	// come out of a View have one.
 	Value any `json:"-"`
 
-	uniques []string            // keys in the order of Definition.Unique; "" is null
-	refs    map[string]string   // foreign field -> id of the entity it names
-	lists   map[string][]string // foreign field that is a list -> ids, none twice
-	tags    []string
+	tags *[]string // nil if there are none, as of most
 }
 
-// Ref gives the id that a foreign field names, or "".
-func (e *Entity) Ref(field string) string { return e.refs[field] }
+// Ref gives the id that a foreign field names, or "". It is read from Raw each time, as
+// Names is: who needs it often keeps it.
+func (e *Entity) Ref(field string) string { return idOf(member(e.Raw, field)) }
 
 // Tags gives the entity's tags; the slice must not be changed.
-func (e *Entity) Tags() []string { return e.tags }
+func (e *Entity) Tags() []string {
+	if e.tags == nil {
+		return nil
+	}
+	return *e.tags
+}
 
 // Expired says whether the entity's time is over at now (unix seconds).
 func (e *Entity) Expired(now int64) bool { return e.ExpiresAt != 0 && e.ExpiresAt <= now }
 
 // newEntity reads an operation's JSON into an entity of its kind.
 func newEntity(def *Definition, op *Op, index uint64) (*Entity, error) {
-	var fields map[string]any
-	if err := json.Unmarshal(op.Raw, &fields); err != nil {
-		return nil, fmt.Errorf("%w: %s %s: %w", ErrMalformedCommand, op.Kind, op.ID, err)
+	raw := op.Raw[:len(op.Raw):len(op.Raw)]
+	if !json.Valid(raw) {
+		return nil, fmt.Errorf("%w: %s %s: not JSON", ErrMalformedCommand, op.Kind, op.ID)
 	}
-	if id, _ := fields["id"].(string); id != op.ID || id == "" {
+	if id, _ := text(member(raw, "id")); id != op.ID || id == "" {
 		return nil, fmt.Errorf("%w: %s has id %q in its body and %q in its operation", ErrMalformedCommand, op.Kind, id, op.ID)
 	}
-	e := &Entity{Kind: op.Kind, ID: op.ID, CreateIndex: index, ModifyIndex: index, ExpiresAt: op.ExpiresAt, Raw: op.Raw}
-	return e, e.derive(def, fields)
+	e := &Entity{ID: op.ID, CreateIndex: index, ModifyIndex: index, ExpiresAt: op.ExpiresAt, Raw: raw}
+	return e, e.derive(def)
 }
 
 // appendJSON appends what encode gives, without a look into Raw: it was read when
@@ -97,62 +100,45 @@ func appendString(b []byte, s string) ([]byte, error) {
 	return append(b, '"'), nil
 }
 
-// derive fills what is read from Raw: the typed view, keys, references, tags.
-func (e *Entity) derive(def *Definition, fields map[string]any) error {
+// derive fills what is read from Raw, which must be valid: the typed view and tags. What
+// of it are strings are parts of Raw.
+func (e *Entity) derive(def *Definition) error {
+	e.Kind = def.Kind // and not another copy of the name
+	if id, ok := text(member(e.Raw, "id")); ok && id == e.ID {
+		e.ID = id
+	}
+	if at := spaces(e.Raw, 0); at == len(e.Raw) || e.Raw[at] != '{' {
+		return fmt.Errorf("%w: %s %s is no object", ErrMalformedCommand, e.Kind, e.ID)
+	}
 	e.Value = def.newView()
-	if err := json.Unmarshal(e.Raw, e.Value); err != nil {
+	if err := def.shape.read(e.Raw, e.Value); err != nil {
 		return fmt.Errorf("%w: %s %s: %w", ErrMalformedCommand, e.Kind, e.ID, err)
 	}
-	e.refs = make(map[string]string, len(def.Foreign))
-	for _, f := range def.Foreign {
-		if f.List {
-			e.addList(f.Field, fields)
-			continue
-		}
-		if ref, ok := fields[f.Field].(map[string]any); ok {
-			if id, _ := ref["id"].(string); id != "" {
-				e.refs[f.Field] = id
-			}
-		}
-	}
-	e.uniques = make([]string, len(def.Unique))
-	for i, set := range def.Unique {
-		e.uniques[i] = uniqueKey(set, fields)
-	}
-	if tags, ok := fields["tags"].([]any); ok {
-		for _, t := range tags {
-			if tag, ok := t.(string); ok {
-				e.tags = append(e.tags, tag)
-			}
-		}
+	if tags, _ := texts(member(e.Raw, "tags")); len(tags) > 0 {
+		tags = slices.Clip(tags)
+		e.tags = &tags
 	}
 	return nil
 }
 
-func (e *Entity) addList(field string, fields map[string]any) {
-	ids, _ := fields[field].([]any)
-	for _, v := range ids {
-		id, ok := v.(string)
-		if !ok || id == "" || slices.Contains(e.lists[field], id) {
-			continue
-		}
-		if e.lists == nil {
-			e.lists = make(map[string][]string, 1)
-		}
-		e.lists[field] = append(e.lists[field], id)
-	}
-}
-
-// Names gives the ids that a foreign field names, whether it is a list or not. The slice
-// must not be changed.
+// Names gives the ids that a foreign field names, whether it is a list or not; none
+// twice.
 func (e *Entity) Names(f Foreign) []string {
-	if f.List {
-		return e.lists[f.Field]
+	value := member(e.Raw, f.Field)
+	if !f.List {
+		if id := idOf(value); id != "" {
+			return []string{id}
+		}
+		return nil
 	}
-	if id := e.refs[f.Field]; id != "" {
-		return []string{id}
+	all, _ := texts(value)
+	var ids []string
+	for _, id := range all {
+		if id != "" && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
 	}
-	return nil
+	return ids
 }
 
 // uniqueSeparator stands between the values of a set of fields. No id has it, so
@@ -183,4 +169,27 @@ func uniqueKey(set []string, fields map[string]any) string {
 		}
 	}
 	return b.String()
+}
+
+// unique gives what UniqueKey gives, of the entity.
+func (e *Entity) unique(set []string) string {
+	if len(set) == 1 {
+		return keyPart(member(e.Raw, set[0]))
+	}
+	var b strings.Builder
+	for i, name := range set {
+		if i > 0 {
+			b.WriteString(uniqueSeparator)
+		}
+		b.WriteString(keyPart(member(e.Raw, name)))
+	}
+	return b.String()
+}
+
+// keyPart is what a field's value is in a key.
+func keyPart(value []byte) string {
+	if s, ok := text(value); ok {
+		return s
+	}
+	return idOf(value)
 }

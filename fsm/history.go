@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"sort"
-
-	"github.com/hashicorp/go-memdb"
 )
 
 // ErrHistoryGone is given for a state of so long ago that the changes since are
@@ -207,21 +205,17 @@ func (c *Change) link(before Hash) (Hash, error) {
 }
 
 // changeOf makes a change of what a transaction has done.
-func changeOf(index uint64, w *Write, done memdb.Changes) *Change {
+func changeOf(index uint64, w *Write, all []done) *Change {
 	c := &Change{Index: index, Time: w.Now, Origin: w.Origin}
-	for _, d := range done {
-		before, _ := d.Before.(*Entity)
-		after, _ := d.After.(*Entity)
-		if before != nil || after != nil {
-			c.Entities = append(c.Entities, ChangedEntity{before, after})
-		}
+	for _, d := range all {
+		c.Entities = append(c.Entities, ChangedEntity{d.before, d.after})
 	}
 	return c
 }
 
 // record adds a write to the history, if it changed anything.
-func (v *View) record(index uint64, w *Write, done memdb.Changes) error {
-	c := changeOf(index, w, done)
+func (v *View) record(index uint64, w *Write, all []done) error {
+	c := changeOf(index, w, all)
 	if len(c.Entities) == 0 {
 		return nil
 	}
@@ -273,16 +267,18 @@ func (v *View) AsOf(index uint64) (*View, error) {
 	if first == len(all) {
 		return v, nil
 	}
-	db := v.db.Snapshot()
-	txn := db.Txn(true)
-	defer txn.Abort() // does nothing after Commit
+	t := newTxn(v.tables)
 	for _, c := range slices.Backward(all[first:]) {
-		if err := c.undo(txn); err != nil {
+		if err := c.undo(t, v.defs); err != nil {
 			return nil, err
 		}
 	}
-	txn.Commit()
-	then := &View{db: db, index: index, configIndex: v.history.before(first), clusterID: v.clusterID, defs: v.defs, versions: map[string]uint64{}}
+	then := &View{tables: t.result(), index: index, configIndex: v.history.before(first), clusterID: v.clusterID, defs: v.defs}
+	for i, table := range then.tables {
+		if table != v.tables[i] {
+			table.version = 0 // it is not what the machine had under this one
+		}
+	}
 	then.history = v.history
 	then.history.changes = all[:first:first]
 	return then, nil
@@ -316,19 +312,15 @@ func (h *history) before(n int) uint64 {
 
 // undo takes a change back. All that is there now goes first: a name may have been
 // given to another.
-func (c *Change) undo(txn *memdb.Txn) error {
+func (c *Change) undo(t *txn, defs map[string]*Definition) error {
 	for _, e := range c.Entities {
-		if e.After != nil {
-			if err := txn.Delete(e.After.Kind, e.After); err != nil {
-				return fmt.Errorf("undo change %d: %w", c.Index, err)
-			}
+		if e.After != nil && !t.delete(defs[e.After.Kind], e.After.ID) {
+			return fmt.Errorf("%w: undo change %d: %s %s is not there", ErrHistoryBroken, c.Index, e.After.Kind, e.After.ID)
 		}
 	}
 	for _, e := range c.Entities {
 		if e.Before != nil {
-			if err := txn.Insert(e.Before.Kind, e.Before); err != nil {
-				return fmt.Errorf("undo change %d: %w", c.Index, err)
-			}
+			t.put(defs[e.Before.Kind], e.Before)
 		}
 	}
 	return nil

@@ -6,7 +6,6 @@ package fsm
 import (
 	"context"
 	"fmt"
-	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -60,11 +59,7 @@ func New(onLimits func(*ledger.Outcome)) (*Machine, error) {
 
 // Empty gives a state in which nothing is, at index 0.
 func (m *Machine) Empty() (*View, error) {
-	db, err := newDB(m.defs)
-	if err != nil {
-		return nil, err
-	}
-	return &View{db: db, defs: m.byKind, versions: map[string]uint64{}}, nil
+	return &View{tables: newTables(m.defs), defs: m.byKind}, nil
 }
 
 // Definition gives what is known of a kind, or nil.
@@ -194,27 +189,22 @@ func (m *Machine) applyWrite(index uint64, c *Command, next *View) *Result {
 		}
 		next.staged = next.staged.without(parts.ID)
 	}
-	// The write goes to a copy of the tree, which shares all that is not
-	// written: views made before never see it.
-	db := next.db.Snapshot()
-	txn := db.Txn(true)
-	defer txn.Abort() // does nothing after Commit
-	txn.TrackChanges()
+	// The write goes to copies of the indexes, which share all that is not written:
+	// views made before never see it, and a refused one is forgotten.
+	txn := newTxn(next.tables)
 	entities, err := m.write(txn, index, w)
 	if err != nil {
 		m.requests.add(c.RequestID, w, index, err)
 		return &Result{Index: index, Err: err}
 	}
-	next.versions = maps.Clone(next.versions)
-	done := txn.Changes()
-	for _, change := range done {
-		m.touch(next, change.Table)
-	}
-	if err := next.record(index, w, done); err != nil {
+	changes := txn.changes()
+	if err := next.record(index, w, changes); err != nil {
 		return &Result{Index: index, Err: refused(err)}
 	}
-	txn.Commit()
-	next.db, next.configIndex = db, index
+	next.tables, next.configIndex = txn.result(), index
+	for _, change := range changes {
+		m.touch(next.tables[change.def.number])
+	}
 	m.requests.add(c.RequestID, w, index, nil)
 	if len(w.Ops) > opsRemembered {
 		entities = nil
@@ -222,10 +212,10 @@ func (m *Machine) applyWrite(index uint64, c *Command, next *View) *Result {
 	return &Result{Index: index, Entities: entities}
 }
 
-// touch gives a kind a version that no view had before.
-func (m *Machine) touch(v *View, kind string) {
+// touch gives a kind, in a view that is to come, a version that no view had before.
+func (m *Machine) touch(t *table) {
 	m.version++
-	v.versions[kind] = m.version
+	t.version = m.version
 }
 
 // publish makes a view the newest and wakes who waits for it.

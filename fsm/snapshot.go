@@ -177,7 +177,7 @@ func (m *Machine) Restore(r io.Reader) error {
 		m.onLimits(next.ledger.State())
 	}
 	for _, def := range m.defs {
-		m.touch(next.view, def.Kind)
+		m.touch(next.view.tables[def.number])
 	}
 	if m.Index() == 0 {
 		m.restored.Store(next.view)
@@ -195,18 +195,13 @@ type restored struct {
 }
 
 func readSnapshot(r io.Reader, defs []*Definition, byKind map[string]*Definition) (*restored, error) {
-	db, err := newDB(defs)
-	if err != nil {
-		return nil, err
-	}
 	in := &recordReader{r: bufio.NewReaderSize(r, 64<<10), crc: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
 	magic := make([]byte, len(snapshotMagic))
 	if err := in.bytes(magic); err != nil || string(magic) != snapshotMagic {
 		return nil, fmt.Errorf("%w: it does not begin as one", ErrCorruptSnapshot)
 	}
-	out := &restored{view: &View{db: db, defs: byKind, versions: map[string]uint64{}}, requests: newRequests(), ledger: ledger.New()}
-	txn := db.Txn(true)
-	defer txn.Abort()
+	out := &restored{view: &View{tables: newTables(defs), defs: byKind}, requests: newRequests(), ledger: ledger.New()}
+	t := newTxn(out.view.tables)
 	for count := uint64(0); ; count++ {
 		sum := in.crc.Sum32()
 		kind, payload, err := in.record()
@@ -223,17 +218,14 @@ func readSnapshot(r io.Reader, defs []*Definition, byKind map[string]*Definition
 		if err != nil {
 			return nil, err
 		}
-		if e == nil {
-			continue
-		}
-		if err := txn.Insert(e.Kind, e); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrCorruptSnapshot, err)
+		if e != nil {
+			t.put(byKind[e.Kind], e)
 		}
 	}
 	if !out.header {
 		return nil, fmt.Errorf("%w: no header", ErrCorruptSnapshot)
 	}
-	txn.Commit()
+	out.view.tables = t.result()
 	return out, nil
 }
 
@@ -346,11 +338,7 @@ func (s *restored) entity(payload []byte) (*Entity, error) {
 	if def == nil {
 		return nil, fmt.Errorf("%w: entities of kind %q", ErrNewerSnapshot, e.Kind)
 	}
-	var fields map[string]any
-	if err := json.Unmarshal(e.Raw, &fields); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorruptSnapshot, err)
-	}
-	if err := e.derive(def, fields); err != nil {
+	if err := e.derive(def); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorruptSnapshot, err)
 	}
 	return e, nil

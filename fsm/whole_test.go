@@ -115,19 +115,7 @@ func TestDraft(t *testing.T) {
 // fixed is a view of what the draft is now.
 func (d *Draft) fixed() *View {
 	v := *d.view
-	v.open, v.db = nil, d.view.db.Snapshot()
-	txn := v.db.Txn(true)
-	for _, c := range d.txn.Changes() {
-		if before, _ := c.Before.(*Entity); before != nil {
-			_ = txn.Delete(c.Table, before)
-		}
-	}
-	for _, c := range d.txn.Changes() {
-		if after, _ := c.After.(*Entity); after != nil {
-			_ = txn.Insert(c.Table, after)
-		}
-	}
-	txn.Commit()
+	v.open, v.tables = nil, d.txn.result()
 	return &v
 }
 
