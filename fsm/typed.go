@@ -48,12 +48,12 @@ func readField(value []byte, into any) error {
 			return nil
 		}
 	case *Ref:
-		if id, ok := text(member(value, "id")); ok {
+		if id, ok := refID(value); ok {
 			to.ID = id
 			return nil
 		}
 	case **Ref:
-		if id, ok := text(member(value, "id")); ok {
+		if id, ok := refID(value); ok {
 			*to = &Ref{ID: id}
 			return nil
 		}
@@ -78,4 +78,18 @@ func readField(value []byte, into any) error {
 		}
 	}
 	return json.Unmarshal(value, into)
+}
+
+// refID gives the id in the value of a reference; false if there is none, or anything
+// else in its place.
+func refID(value []byte) (id string, ok bool) {
+	for m := (members{text: value}); m.next(); {
+		if m.name != "id" {
+			continue
+		}
+		if id, ok = text(m.value); !ok {
+			return "", false
+		}
+	}
+	return id, ok
 }
