@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sort"
 )
@@ -126,28 +127,33 @@ type changeHead struct {
 	Count int `json:"count"` // of entities
 }
 
-// encode gives the change as snapshots have it, and as it is hashed: the head, then
+// encode writes the change as snapshots have it, and as it is hashed: the head, then
 // each entity before and after, all of them with their length, 0 for none.
-func (c *Change) encode() ([]byte, error) {
-	head, err := encode(changeHead{c.Index, c.Time, c.Origin, len(c.Entities)})
-	if err != nil {
-		return nil, fmt.Errorf("encode change %d: %w", c.Index, err)
-	}
-	b := make([]byte, 0, int64(len(head))+c.size())
-	b = append(binary.AppendUvarint(b, uint64(len(head))), head...)
-	var one []byte
-	for _, e := range c.Entities {
-		for _, is := range []*Entity{e.Before, e.After} {
-			one = one[:0]
-			if is != nil {
-				if one, err = is.appendJSON(one); err != nil {
-					return nil, fmt.Errorf("encode change %d: %w", c.Index, err)
-				}
-			}
-			b = append(binary.AppendUvarint(b, uint64(len(one))), one...)
+func (c *Change) encode(to io.Writer) error {
+	one, err := encode(changeHead{c.Index, c.Time, c.Origin, len(c.Entities)})
+	var length []byte
+	write := func() {
+		if err == nil {
+			length = binary.AppendUvarint(length[:0], uint64(len(one)))
+			_, err = to.Write(length)
+		}
+		if err == nil {
+			_, err = to.Write(one)
 		}
 	}
-	return b, nil
+	write()
+	for i := range c.Entities {
+		for _, is := range []*Entity{c.Entities[i].Before, c.Entities[i].After} {
+			if one = one[:0]; is != nil && err == nil {
+				one, err = is.appendJSON(one)
+			}
+			write()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("encode change %d: %w", c.Index, err)
+	}
+	return nil
 }
 
 // decodeChange reads what encode gave; entity reads an entity.
@@ -194,19 +200,17 @@ func decodeChange(b []byte, entity func([]byte) (*Entity, error)) (*Change, erro
 
 // link is the hash of a change that follows one of a hash.
 func (c *Change) link(before Hash) (Hash, error) {
-	text, err := c.encode()
-	if err != nil {
-		return Hash{}, err
-	}
 	sum := sha256.New()
 	sum.Write(before[:])
-	sum.Write(text)
+	if err := c.encode(sum); err != nil {
+		return Hash{}, err
+	}
 	return Hash(sum.Sum(nil)), nil
 }
 
 // changeOf makes a change of what a transaction has done.
 func changeOf(index uint64, w *Write, all []done) *Change {
-	c := &Change{Index: index, Time: w.Now, Origin: w.Origin}
+	c := &Change{Index: index, Time: w.Now, Origin: w.Origin, Entities: make([]ChangedEntity, 0, len(all))}
 	for _, d := range all {
 		c.Entities = append(c.Entities, ChangedEntity{d.before, d.after})
 	}
@@ -300,6 +304,33 @@ func (v *View) AsOfTime(unix int64) (*View, error) {
 		return nil, fmt.Errorf("%w: the history begins after index %d", ErrHistoryGone, v.history.since)
 	}
 	return v.AsOf(0)
+}
+
+// shareEntities makes the history of a view that nobody has seen yet hold the entities of
+// the view, and of its own other changes, instead of others that are equal: so what it
+// costs is what is gone, where it was made and where it is restored.
+func (v *View) shareEntities() {
+	type which struct{ kind, id string }
+	after := map[which]*Entity{} // of the change that is looked at
+	for _, c := range slices.Backward(v.history.changes) {
+		for i := range c.Entities {
+			e := &c.Entities[i]
+			w := which{e.Entity().Kind, e.Entity().ID}
+			is, changed := after[w]
+			if !changed {
+				is = v.Get(w.kind, w.id)
+			}
+			if is != nil && e.After != nil && is.equal(e.After) {
+				e.After = is
+			}
+			after[w] = e.Before
+		}
+	}
+}
+
+// equal says whether two entities of one kind and id are the same in all they say.
+func (e *Entity) equal(o *Entity) bool {
+	return e.same(o) && e.CreateIndex == o.CreateIndex && e.ModifyIndex == o.ModifyIndex && e.CreateStamp == o.CreateStamp
 }
 
 // before is the index of the change before the nth.

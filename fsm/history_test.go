@@ -5,15 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
 )
 
+// kindsOf gives the definitions of a view, in their order.
+func kindsOf(v *View) []*Definition {
+	return slices.SortedFunc(maps.Values(v.defs), func(a, b *Definition) int { return a.number - b.number })
+}
+
 // dump is all entities of a view, as text.
 func dump(v *View) string {
 	var b bytes.Buffer
-	for _, def := range Definitions() {
+	for _, def := range kindsOf(v) {
 		for e := range v.All(def.Kind) {
 			fmt.Fprintf(&b, "%s %s %d %d %d\n", e.Kind, e.Raw, e.CreateIndex, e.ModifyIndex, e.ExpiresAt)
 		}
@@ -24,7 +30,7 @@ func dump(v *View) string {
 // content is a dump without the indexes.
 func content(v *View) string {
 	var b bytes.Buffer
-	for _, def := range Definitions() {
+	for _, def := range kindsOf(v) {
 		for e := range v.All(def.Kind) {
 			fmt.Fprintf(&b, "%s %s %d\n", e.Kind, e.Raw, e.ExpiresAt)
 		}

@@ -101,8 +101,8 @@ type recordWriter struct {
 	n     int64
 	count uint64
 	err   error
-	buf   []byte // of the last entity, for the next
-	head  []byte // of the last record, for the next
+	buf   []byte // of the last record, for the next
+	head  []byte // of the last record too
 }
 
 func (w *recordWriter) bytes(p []byte) {
@@ -142,11 +142,13 @@ func (w *recordWriter) json(kind byte, v any) {
 func (w *recordWriter) history(h *history) {
 	w.json(recordBase, baseJSON{h.since, h.base})
 	for _, c := range h.changes {
-		payload, err := c.encode()
-		if err != nil && w.err == nil {
+		payload := bytes.NewBuffer(w.buf[:0])
+		payload.Write(c.Hash[:])
+		if err := c.encode(payload); err != nil && w.err == nil {
 			w.err = err
 		}
-		w.record(recordChange, append(c.Hash[:len(Hash{}):len(Hash{})], payload...))
+		w.buf = payload.Bytes()
+		w.record(recordChange, w.buf)
 	}
 }
 
@@ -226,6 +228,7 @@ func readSnapshot(r io.Reader, defs []*Definition, byKind map[string]*Definition
 		return nil, fmt.Errorf("%w: no header", ErrCorruptSnapshot)
 	}
 	out.view.tables = t.result()
+	out.view.shareEntities()
 	return out, nil
 }
 

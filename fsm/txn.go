@@ -106,24 +106,30 @@ func (t *txn) changes() []done {
 		return t.done
 	}
 	type which struct {
-		def *Definition
-		id  string
+		kind int
+		id   string
 	}
-	last, before := make(map[which]int, len(t.done)), map[which]*Entity{}
-	for i, d := range t.done {
-		w := which{d.def, d.entity().ID}
-		if _, again := last[w]; !again {
-			before[w] = d.before
+	type span struct {
+		last   int
+		before *Entity
+	}
+	spans := make(map[which]span, len(t.done))
+	for i := range t.done {
+		d := &t.done[i]
+		w := which{d.def.number, d.entity().ID}
+		s, again := spans[w]
+		if s.last = i; !again {
+			s.before = d.before
 		}
-		last[w] = i
+		spans[w] = s
 	}
-	if len(last) == len(t.done) {
+	if len(spans) == len(t.done) {
 		return t.done
 	}
-	net := make([]done, 0, len(last))
+	net := make([]done, 0, len(spans))
 	for i, d := range t.done {
-		w := which{d.def, d.entity().ID}
-		if d.before = before[w]; last[w] == i && (d.before != nil || d.after != nil) {
+		s := spans[which{d.def.number, d.entity().ID}]
+		if d.before = s.before; s.last == i && (d.before != nil || d.after != nil) {
 			net = append(net, d)
 		}
 	}
