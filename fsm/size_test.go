@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"runtime"
@@ -52,6 +53,35 @@ func heap() uint64 {
 	runtime.GC() // what the first one finalized
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
+}
+
+// TestStateSize: consumers with keys fit into the memory that nodes are sized by. An
+// entity of a key took 2,100 bytes once; its JSON alone takes 170.
+func TestStateSize(t *testing.T) {
+	const n, most = 20_000, 600
+	before := heap()
+	m := populated(t, n, 5000)
+	if each := (heap() - before) / (2 * n); each > most {
+		t.Errorf("an entity takes %d bytes of memory, at most %d are good", each, most)
+	}
+	var stream bytes.Buffer
+	if _, err := m.Snapshot().WriteTo(&stream); err != nil {
+		t.Fatal(err)
+	}
+	before = heap()
+	other, err := New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Restore(bytes.NewReader(stream.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	if each := (heap() - before) / (2 * n); each > most {
+		t.Errorf("a restored entity takes %d bytes of memory, at most %d are good", each, most)
+	}
+	runtime.KeepAlive(m)
+	runtime.KeepAlive(other)
+	runtime.KeepAlive(&stream)
 }
 
 // BenchmarkStateSize tells what an entity costs: consumers with one key each.
@@ -154,4 +184,20 @@ func BenchmarkState(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkDraft is a draft of 100,000 entities, and the write that it is.
+func BenchmarkDraft(b *testing.B) {
+	m := populated(b, 1000, 1000)
+	ops := consumersWithKeys(1000, 50_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		d := m.Draft(m.View(), 0)
+		if _, err := d.Do(ops...); err != nil {
+			b.Fatal(err)
+		}
+		if n := len(d.Write().Ops); n != len(ops) {
+			b.Fatalf("%d operations", n)
+		}
+	}
 }
