@@ -19,7 +19,7 @@ import (
 
 // patience bounds every wait of these tests. It is not how long anything takes,
 // but how long a busy machine may take before the test gives up.
-const patience = 20 * time.Second
+const patience = slower * 20 * time.Second
 
 // quick are clocks for nodes on one machine that is busy with other things too.
 func quick() Timing {
@@ -27,6 +27,7 @@ func quick() Timing {
 		Heartbeat: slower * 250 * time.Millisecond, Election: slower * 250 * time.Millisecond, Lease: slower * 200 * time.Millisecond,
 		Commit: 5 * time.Millisecond, Probe: 200 * time.Millisecond, ProbeTimeout: 150 * time.Millisecond,
 		Gossip: 40 * time.Millisecond, Sync: 2 * time.Second, Rejoin: 200 * time.Millisecond,
+		Call: slower * 5 * time.Second, Hold: slower * 5 * time.Second,
 	}
 }
 
