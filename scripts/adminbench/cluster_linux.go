@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -64,7 +62,7 @@ func (b *bench) startCluster(ctx context.Context, label string) (*cluster, error
 
 // start has every node know all others' addresses, and expect them.
 func (c *cluster) start(ctx context.Context) error {
-	addrs, err := freeAddresses(3 * nodeCount)
+	addrs, err := machine.LastingAddresses(3 * nodeCount)
 	if err != nil {
 		return err
 	}
@@ -284,23 +282,4 @@ func (c *cluster) follower(ctx context.Context) (*node, error) {
 		}
 	}
 	return nil, errors.New("no node but the leader")
-}
-
-// freeAddresses gives addresses of loopback on which nobody listens, below the
-// ports that the kernel gives to clients (32768 and above unless it is told otherwise).
-func freeAddresses(n int) ([]string, error) {
-	const first, end, tries = 20_000, 32_768, 1000
-	var addrs []string
-	for range tries {
-		if len(addrs) == n {
-			return addrs, nil
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(end-first)))
-		if err != nil {
-			continue // taken
-		}
-		defer func() { _ = l.Close() }() // all at the end, so that none comes twice
-		addrs = append(addrs, l.Addr().String())
-	}
-	return nil, fmt.Errorf("fewer than %d ports of %d to %d are free", n, first, end-1)
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/sluicegate/sluice/scripts/bench/stats"
 )
 
 // figure is one row of the table: a value of every round.
@@ -28,22 +30,9 @@ func (f *figure) add(value float64) { f.values = append(f.values, value) }
 // met is judged by the median of the rounds.
 func (f *figure) met() bool {
 	if f.atLeast {
-		return median(f.values) >= f.goal
+		return stats.Median(f.values) >= f.goal
 	}
-	return median(f.values) <= f.goal
-}
-
-// median of an even number of values is the mean of the two in the middle; NaN of none.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	middle := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[middle]
-	}
-	return (sorted[middle-1] + sorted[middle]) / 2
+	return stats.Median(f.values) <= f.goal
 }
 
 // quantile gives the value of which a share q of all are not greater; 0 of none. It sorts.

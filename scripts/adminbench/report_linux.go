@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sluicegate/sluice/scripts/bench/stats"
 )
 
 // report is the table, with what it was made on.
@@ -67,7 +69,7 @@ func (f *figure) seen() string {
 	if len(f.values) == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%s (%s to %s)", short(median(f.values)), short(slices.Min(f.values)), short(slices.Max(f.values)))
+	return fmt.Sprintf("%s (%s to %s)", short(stats.Median(f.values)), short(slices.Min(f.values)), short(slices.Max(f.values)))
 }
 
 func (f *figure) verdict(volatile bool) string {
@@ -96,7 +98,7 @@ func short(v float64) string {
 func diskRate(results []outcome) string {
 	for _, r := range results {
 		if r.measure.name == "writes" && len(r.figures) > 0 && len(r.figures[0].values) > 0 {
-			return fmt.Sprintf("it takes %s fdatasyncs of 4 KiB a second", short(median(r.figures[0].values)))
+			return fmt.Sprintf("it takes %s fdatasyncs of 4 KiB a second", short(stats.Median(r.figures[0].values)))
 		}
 	}
 	return "its rate of fsync was not measured (it is by writes)"

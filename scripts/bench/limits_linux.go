@@ -155,7 +155,7 @@ func (b *bench) newRedis(appendOnly string) (*redisServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := lastingAddresses(1)
+	addrs, err := machine.LastingAddresses(1)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (r *redisServer) explain(err error) error {
 // startNodes starts the cluster as sluice dev does: each knows all others'
 // addresses, and expects them.
 func (rv *rivals) startNodes(ctx context.Context) error {
-	addrs, err := lastingAddresses(3 * limitNodes)
+	addrs, err := machine.LastingAddresses(3 * limitNodes)
 	if err != nil {
 		return err
 	}

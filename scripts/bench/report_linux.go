@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sluicegate/sluice/scripts/bench/stats"
 )
 
 // row is one work as the table shows it.
@@ -240,7 +242,7 @@ func (b *bench) details(add func(string, ...any), results []result) {
 				for _, s := range list {
 					values = append(values, of(s))
 				}
-				return median(values)
+				return stats.Median(values)
 			}
 			span := func(of func(*sample) time.Duration) string {
 				d := time.Duration(mid(func(s *sample) float64 { return float64(of(s)) }))

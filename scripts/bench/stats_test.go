@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"github.com/sluicegate/sluice/scripts/bench/stats"
 )
 
 func TestMedianAndSpread(t *testing.T) {
@@ -26,7 +28,7 @@ func TestMedianAndSpread(t *testing.T) {
 			t.Errorf("%v became %v", given, test.values)
 		}
 	}
-	if !math.IsNaN(median(nil)) || !math.IsNaN(spreadOf(nil).min) {
+	if !math.IsNaN(stats.Median(nil)) || !math.IsNaN(spreadOf(nil).min) {
 		t.Error("nothing has a median")
 	}
 }
