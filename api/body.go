@@ -47,41 +47,65 @@ func (b requestBody) typed(s *schema.Schema, before map[string]any) map[string]a
 	return s.FromForm(b.fields)
 }
 
-// readBody reads and decodes a body by its content type.
-func (a *API) readBody(w http.ResponseWriter, r *http.Request) (requestBody, error) {
-	none := requestBody{}
+// rawBody is a body as it came. The type is "" if none was said.
+type rawBody struct {
+	contentType string
+	data        []byte
+}
+
+// readRaw reads a body of so many bytes at most.
+func readRaw(w http.ResponseWriter, r *http.Request, most int64) (*rawBody, error) {
 	types := r.Header["Content-Type"]
 	if len(types) > 1 {
-		return none, errTwoTypes
+		return nil, errTwoTypes
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return none, errCoded
+		return nil, errCoded
 	}
-	if r.ContentLength > a.cfg.MaxBody && r.Header.Get("Expect") != "" {
-		return none, errBodyTooLarge // the client waits to be told; others only hear an answer after sending
+	if r.ContentLength > most && r.Header.Get("Expect") != "" {
+		return nil, errBodyTooLarge // the client waits to be told; others only hear an answer after sending
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.cfg.MaxBody))
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return none, errBodyTooLarge
+		return nil, errBodyTooLarge
 	case err != nil:
-		return none, errBodyUnread
-	case len(types) == 0 && len(data) == 0:
-		return none, nil
-	case len(types) == 0:
-		return none, errUnsupportedType
+		return nil, errBodyUnread
 	}
-	switch contentType := strings.ToLower(strings.TrimSpace(types[0])); {
-	case strings.HasPrefix(contentType, "application/json"):
-		fields, err := decodeJSON(data)
+	b := &rawBody{data: data}
+	if len(types) == 1 {
+		b.contentType = strings.TrimSpace(types[0])
+	}
+	return b, nil
+}
+
+// is says whether a body is of a type, whatever its parameters.
+func (b *rawBody) is(contentType string) bool {
+	return len(b.contentType) >= len(contentType) && strings.EqualFold(b.contentType[:len(contentType)], contentType)
+}
+
+// readBody reads and decodes a body by its content type.
+func (a *API) readBody(w http.ResponseWriter, r *http.Request) (requestBody, error) {
+	b, err := readRaw(w, r, a.cfg.MaxBody)
+	if err != nil || b.contentType == "" && len(b.data) == 0 {
+		return requestBody{}, err
+	}
+	return b.decode()
+}
+
+// decode decodes a body by its content type.
+func (b *rawBody) decode() (requestBody, error) {
+	switch {
+	case b.is("application/json"):
+		fields, err := decodeJSON(b.data)
 		return requestBody{fields: fields}, err
-	case strings.HasPrefix(contentType, "application/x-www-form-urlencoded"):
-		return formBody(parseForm(string(data)))
-	case strings.HasPrefix(contentType, "multipart/form-data"):
-		return formBody(parseMultipart(data, types[0]))
+	case b.is("application/x-www-form-urlencoded"):
+		return formBody(parseForm(string(b.data)))
+	case b.is("multipart/form-data"):
+		return formBody(parseMultipart(b.data, b.contentType))
 	}
-	return none, errUnsupportedType
+	return requestBody{}, errUnsupportedType
 }
 
 func formBody(args []argument, err error) (requestBody, error) {

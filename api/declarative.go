@@ -2,9 +2,7 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -71,50 +69,24 @@ func (q *request) truthy(name string) bool {
 // the argument "config".
 func (a *API) readConfig(w http.ResponseWriter, r *http.Request) (requestBody, error) {
 	none := requestBody{}
-	types := r.Header["Content-Type"]
-	if len(types) > 1 {
-		return none, errTwoTypes
-	}
-	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return none, errCoded
-	}
-	if r.ContentLength > a.cfg.MaxConfigBody && r.Header.Get("Expect") != "" {
-		return none, errBodyTooLarge
-	}
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.cfg.MaxConfigBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return none, errBodyTooLarge
-	case err != nil:
-		return none, errBodyUnread
-	}
-	contentType := ""
-	if len(types) == 1 {
-		contentType = strings.ToLower(strings.TrimSpace(types[0]))
-	}
-	if strings.HasPrefix(contentType, "application/json") {
-		if err := yamldoc.Bounded(data); err != nil {
-			return none, unreadable(err)
-		}
-		if len(data) == 0 {
-			return none, nil
-		}
-		fields, err := decodeJSON(data)
-		return requestBody{fields: fields}, err
-	}
-	if strings.HasPrefix(contentType, "application/x-www-form-urlencoded") {
-		return formBody(parseForm(string(data)))
-	}
-	if strings.HasPrefix(contentType, "multipart/form-data") {
-		return formBody(parseMultipart(data, types[0]))
+	b, err := readRaw(w, r, a.cfg.MaxConfigBody)
+	if err != nil {
+		return none, err
 	}
 	for _, known := range []string{"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain", "application/octet-stream"} {
-		if contentType == "" || strings.HasPrefix(contentType, known) {
-			return requestBody{fields: map[string]any{"config": string(data)}, form: true}, nil
+		if b.contentType == "" || b.is(known) {
+			return requestBody{fields: map[string]any{"config": string(b.data)}, form: true}, nil
 		}
 	}
-	return none, errUnsupportedType
+	if b.is("application/json") {
+		if err := yamldoc.Bounded(b.data); err != nil {
+			return none, unreadable(err)
+		}
+		if len(b.data) == 0 {
+			return none, nil
+		}
+	}
+	return b.decode()
 }
 
 // configTree gives the file of a request as a tree.

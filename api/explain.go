@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -141,9 +142,7 @@ func (f *asking) port(name string) uint16 {
 	switch v := v.(type) {
 	case string:
 		text = v
-	case float64:
-		text = strconv.FormatFloat(v, 'f', -1, 64)
-	case interface{ String() string }: // json.Number
+	case json.Number:
 		text = v.String()
 	}
 	n, err := strconv.ParseUint(text, 10, 16)

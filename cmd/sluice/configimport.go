@@ -36,6 +36,9 @@ type importRun struct {
 	dry, replace, yes, all bool
 	in                     io.Reader
 	out, errs              io.Writer
+
+	client *adminClient // from open on, as the file's text
+	text   []byte
 }
 
 // configPlan is the part of an answer to POST /config that is printed.
@@ -57,15 +60,10 @@ type plannedChange struct {
 var errNotAsked = errors.New("this is no terminal to ask on: --yes imports without asking, --dry-run only shows the plan")
 
 func (r *importRun) do(ctx context.Context) error {
-	client, err := configClient(&r.admin)
-	if err != nil {
+	if err := r.open(); err != nil {
 		return err
 	}
-	text, err := r.read()
-	if err != nil {
-		return err
-	}
-	plan, err := r.plan(ctx, client, text)
+	plan, err := r.plan(ctx)
 	if err != nil {
 		return err
 	}
@@ -87,7 +85,7 @@ func (r *importRun) do(ctx context.Context) error {
 		fmt.Fprintf(r.errs, "Importing %s ...\n", changes(plan.Count))
 	}
 	start := time.Now()
-	done, err := r.post(ctx, client, text, url.Values{"answer": {"changes"}})
+	done, err := r.post(ctx, url.Values{"answer": {"changes"}})
 	if err != nil {
 		return err
 	}
@@ -107,15 +105,10 @@ func since(start time.Time) string { return time.Since(start).Round(10 * time.Mi
 
 // diff prints what differs, and ends with exit code 1 if anything does.
 func (r *importRun) diff(ctx context.Context) error {
-	client, err := configClient(&r.admin)
-	if err != nil {
+	if err := r.open(); err != nil {
 		return err
 	}
-	text, err := r.read()
-	if err != nil {
-		return err
-	}
-	plan, err := r.plan(ctx, client, text)
+	plan, err := r.plan(ctx)
 	if err != nil || plan.Count == 0 {
 		return err
 	}
@@ -145,6 +138,14 @@ func shortValue(raw json.RawMessage) string {
 	return "null"
 }
 
+// open finds the node and reads the file.
+func (r *importRun) open() (err error) {
+	if r.client, err = configClient(&r.admin); err == nil {
+		r.text, err = r.read()
+	}
+	return err
+}
+
 // read reads the file.
 func (r *importRun) read() ([]byte, error) {
 	in := r.in
@@ -166,20 +167,20 @@ func (r *importRun) read() ([]byte, error) {
 	return text, nil
 }
 
-func (r *importRun) plan(ctx context.Context, client *adminClient, text []byte) (*configPlan, error) {
-	if len(text) >= progressFrom {
-		fmt.Fprintf(r.errs, "Checking %d MB ...\n", len(text)/1_000_000+1)
+func (r *importRun) plan(ctx context.Context) (*configPlan, error) {
+	if len(r.text) >= progressFrom {
+		fmt.Fprintf(r.errs, "Checking %d MB ...\n", len(r.text)/1_000_000+1)
 	}
-	return r.post(ctx, client, text, url.Values{"dry_run": {"1"}})
+	return r.post(ctx, url.Values{"dry_run": {"1"}})
 }
 
-func (r *importRun) post(ctx context.Context, client *adminClient, text []byte, query url.Values) (*configPlan, error) {
+func (r *importRun) post(ctx context.Context, query url.Values) (*configPlan, error) {
 	query.Set("flatten_errors", "1")
 	if !r.replace {
 		query.Set("merge", "1")
 	}
 	plan := new(configPlan)
-	err := client.call(ctx, http.MethodPost, "/config?"+query.Encode(), map[string]string{"config": string(text)}, plan)
+	err := r.client.call(ctx, http.MethodPost, "/config?"+query.Encode(), map[string]string{"config": string(r.text)}, plan)
 	var refused *adminError
 	if errors.As(err, &refused) && refused.status == http.StatusBadRequest {
 		return nil, r.told(refused)
