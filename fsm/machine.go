@@ -47,20 +47,14 @@ func New(onLimits func(*ledger.Outcome)) (*Machine, error) {
 	for _, def := range defs {
 		m.byKind[def.Kind] = def
 	}
-	empty, err := m.Empty()
-	if err != nil {
-		return nil, err
-	}
 	m.requests = newRequests()
 	m.ledger = ledger.New()
-	m.view.Store(empty)
+	m.view.Store(m.Empty())
 	return m, nil
 }
 
 // Empty gives a state in which nothing is, at index 0.
-func (m *Machine) Empty() (*View, error) {
-	return &View{tables: newTables(m.defs), defs: m.byKind}, nil
-}
+func (m *Machine) Empty() *View { return &View{tables: newTables(m.defs), defs: m.byKind} }
 
 // Definition gives what is known of a kind, or nil.
 func (m *Machine) Definition(kind string) *Definition { return m.byKind[kind] }

@@ -50,7 +50,7 @@ type Machine interface {
 	// missed.
 	Changed() <-chan struct{}
 	// Empty gives a configuration that has nothing.
-	Empty() (*fsm.View, error)
+	Empty() *fsm.View
 }
 
 // Listener is one address that clients connect to (an item of Kong's

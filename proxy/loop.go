@@ -47,12 +47,12 @@ func (p *Proxy) compileLoop(ctx context.Context) {
 }
 
 // first is the configuration that is served first.
-func (p *Proxy) first() (*fsm.View, error) {
+func (p *Proxy) first() *fsm.View {
 	switch {
 	case p.settled():
-		return p.cfg.Machine.View(), nil
+		return p.cfg.Machine.View()
 	case p.cfg.Begin != nil:
-		return p.cfg.Begin, nil
+		return p.cfg.Begin
 	}
 	return p.cfg.Machine.Empty()
 }

@@ -82,11 +82,7 @@ func New(cfg Config) (*Proxy, error) {
 	p.exchanges.New = func() any { return newExchange(p) }
 	p.compiler = newCompiler(cfg, p.metrics, p.certificates)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	first, err := p.first()
-	if err != nil {
-		return nil, err
-	}
-	p.swap(first)
+	p.swap(p.first())
 	return p, nil
 }
 
