@@ -168,11 +168,8 @@ func (n *Node) startRaft(context.Context) error {
 		Stream: n.streams, MaxPool: 3, Timeout: n.conf.Timing.Call, Logger: logger,
 		ServerAddressProvider: idIsAddress{},
 	})
-	cache, err := raft.NewLogCache(logCache, n.data.log)
-	if err != nil {
-		return fmt.Errorf("start raft: %w", err)
-	}
-	n.raft, err = raft.NewRaft(n.raftConfig(logger), n.state, cache, n.data.log, n.data.snapshots, raftTransport{n.raftTransport})
+	var err error
+	n.raft, err = raft.NewRaft(n.raftConfig(logger), n.state, newCachedLog(n.data.log), n.data.log, n.data.snapshots, raftTransport{n.raftTransport})
 	close(started)
 	// raft passes over a snapshot that the state machine refuses, and takes an
 	// older one in silence.

@@ -18,8 +18,6 @@ const (
 	// compactAfter entries and takes a snapshot then.
 	compactEvery = 20 * time.Second
 	compactAfter = 8192
-	// logCache is how many of the newest entries stay in memory.
-	logCache = 512
 	// hungAfter is how long an apply may take before the log says so.
 	hungAfter = 2 * time.Second
 	// promotable is how many entries a non-voter may be behind when it becomes
