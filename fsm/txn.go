@@ -7,6 +7,15 @@ import (
 	"github.com/sluicegate/sluice/internal/ordered"
 )
 
+// A transaction of packFrom operations or more, and of one for packShare entities that
+// there are, packs the indexes that it wrote: an import would leave them spread among
+// their own copies, which costs more than what is in them. It adds to an operation the
+// copying of some packShare items.
+const (
+	packFrom  = 1000
+	packShare = 16
+)
+
 // txn is changes of tables that nobody else sees. What is not kept of it is just
 // forgotten. Not safe for concurrent use.
 type txn struct {
@@ -154,8 +163,12 @@ func (t *txn) result() []*table {
 		}
 		next := &table{version: old.version, indexes: append([]index(nil), old.indexes...)}
 		for number, edit := range t.edits[i] {
-			if edit != nil {
-				next.indexes[number] = edit.Set()
+			if edit == nil {
+				continue
+			}
+			next.indexes[number] = edit.Set()
+			if n := len(t.done); n >= packFrom && n >= edit.Peek().Len()/packShare {
+				next.indexes[number] = edit.Peek().Packed()
 			}
 		}
 		tables[i] = next

@@ -124,6 +124,13 @@ func TestAgainstModel(t *testing.T) {
 					delete(now, p.key)
 				}
 			},
+			"pack": func(t *rapid.T) {
+				s := edit.Set().Packed()
+				if s.root != nil {
+					expectNodes(t, s, s.Len()/packedItems*2+1)
+				}
+				edit = s.Edit()
+			},
 			"keep": func(t *rapid.T) {
 				kept = append(kept, moment{edit.Set(), maps.Clone(now)})
 			},
@@ -214,7 +221,7 @@ func TestDense(t *testing.T) {
 	}
 }
 
-func expectNodes(t *testing.T, s Set[pair], most int) {
+func expectNodes(t rapid.TB, s Set[pair], most int) {
 	t.Helper()
 	n := 0
 	var count func(*node[pair])
@@ -282,6 +289,9 @@ func FuzzSet(f *testing.F) {
 				delete(now, p.key)
 			case 3:
 				kept, was = edit.Set(), now.sorted()
+				if steps[i+1]&4 != 0 {
+					edit = kept.Packed().Edit()
+				}
 			}
 		}
 		if got := slices.Collect(edit.Peek().All()); !slices.Equal(got, now.sorted()) {

@@ -14,8 +14,9 @@ import (
 	"github.com/sluicegate/sluice/scripts/bench/machine"
 )
 
-// settle is how long a node gets to give memory back to the system after it has collected its garbage.
-const settle = 10 * time.Second
+// settle is how long a node gets to give memory back to the system after it has collected its garbage: it waits for
+// some 15 s without work first.
+const settle = 30 * time.Second
 
 // consumerFigures are those of the measure.
 type consumerFigures struct{ took, first, middle, before, after, collected, live *figure }
