@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -25,7 +26,7 @@ const (
 // what is in use.
 const (
 	usualPercent  = 100
-	sparedPercent = 10
+	sparedPercent = 5
 )
 
 // spareMemory starts to fit the collection of garbage to what the node does. A
@@ -66,6 +67,7 @@ func watchMemory(ctx context.Context) {
 		switch thrift.look(collections()); {
 		case thrift.spares && !was:
 			debug.SetGCPercent(sparedPercent)
+			runtime.GC() // what pools hold is garbage from the second one on
 			debug.FreeOSMemory()
 			thrift.cycles, _ = collections() // its own is none that was needed
 		case was && !thrift.spares:
