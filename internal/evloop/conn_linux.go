@@ -27,6 +27,7 @@ type Conn struct {
 	loop  *Loop
 	ready atomic.Uint32
 	task  atomic.Pointer[Task]
+	ring  byRing
 }
 
 // ids are given to connections in turn; an event of one that was closed is
@@ -34,15 +35,22 @@ type Conn struct {
 var ids atomic.Uint32
 
 const (
-	edge   = -syscall.EPOLLET & 0xffffffff // the package's constant is negative
-	edges  = syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | edge
-	levels = syscall.EPOLLIN
+	edge  = -syscall.EPOLLET & 0xffffffff // the package's constant is negative
+	edges = syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | edge
+	// besides is what a ring that receives has to be told of besides.
+	besides = syscall.EPOLLOUT | syscall.EPOLLRDHUP | edge
+	levels  = syscall.EPOLLIN
 )
 
 // Bind puts a socket, which must be in non-blocking mode, into the loop of a
 // task, whose handler may run at once and for each event from now on. After an
 // error the descriptor is still the caller's.
-func (c *Conn) Bind(fd int, t *Task) error { return c.bind(fd, t, edges) }
+func (c *Conn) Bind(fd int, t *Task) error {
+	if c.ring.on = t.loop.uring != nil; c.ring.on {
+		return c.bind(fd, t, besides)
+	}
+	return c.bind(fd, t, edges)
+}
 
 func (c *Conn) bind(fd int, t *Task, events uint32) error {
 	c.fd, c.loop, c.id = fd, t.loop, ids.Add(1)
@@ -88,9 +96,17 @@ func (c *Conn) happened(events uint32) *Task {
 	if events&(syscall.EPOLLERR|syscall.EPOLLHUP) != 0 {
 		bits |= broken | hungUp | readable | writable
 	}
+	if c.ring.on {
+		return c.toldOfRing(bits)
+	}
 	c.ready.Or(bits)
-	t := c.task.Load()
-	if t != nil && t.nudge() {
+	return c.nudge()
+}
+
+// nudge has the connection's task know that something has happened. It gives it
+// if the caller has to run it.
+func (c *Conn) nudge() *Task {
+	if t := c.task.Load(); t != nil && t.nudge() {
 		return t
 	}
 	return nil
@@ -107,6 +123,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, ErrAgain
 	case len(p) == 0:
 		return 0, nil
+	case c.ring.on:
+		return c.readRing(p)
 	}
 	for {
 		// Forgotten before it is tried: an event that comes meanwhile counts.
@@ -176,17 +194,21 @@ func (c *Conn) Ended() bool {
 	if c.HungUp() {
 		return true
 	}
-	if c.ready.Load()&fresh == 0 {
+	if c.ready.Load()&fresh == 0 || c.ring.on && c.inFlight() {
 		return false
 	}
 	c.ready.And(^fresh)
 	var b [1]byte
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&b[0])), 1,
 		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
-	if errno != 0 || n > 0 {
+	switch {
+	case errno != 0 || n > 0:
 		return false
+	case c.ring.on:
+		c.ready.Or(hungUp) // readable comes with what the ring receives
+	default:
+		c.ready.Or(hungUp | readable)
 	}
-	c.ready.Or(hungUp | readable)
 	return true
 }
 
@@ -203,7 +225,7 @@ func (c *Conn) Silent() bool {
 	var b [1]byte
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&b[0])), 1,
 		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
-	return errno == syscall.EAGAIN || errno == syscall.EINTR
+	return (errno == syscall.EAGAIN || errno == syscall.EINTR) && !(c.ring.on && c.unasked())
 }
 
 // CloseWrite tells the peer that nothing more follows.
@@ -225,6 +247,10 @@ func (c *Conn) Cut() {
 
 // Close closes the connection.
 func (c *Conn) Close() error {
+	if c.ring.on && c.loop != nil {
+		c.closeRing()
+		return nil
+	}
 	fd := c.Release()
 	if fd < 0 {
 		return nil
@@ -249,6 +275,9 @@ func (c *Conn) Release() int {
 		return -1
 	}
 	fd := c.fd
+	if c.ring.on {
+		c.releaseRing()
+	}
 	c.loop.group.table.drop(fd, c)
 	// A descriptor that is closed next would leave by itself, but not one that
 	// is duplicated. The errors possible here mean that it is out already.

@@ -15,20 +15,25 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// both runs a test with loops that always sleep in the runtime's poller, and
-// with loops that hold their processor.
+// both runs a test with loops that always sleep in a way that the runtime knows
+// of, and with loops that hold their processor, each with epoll and io_uring.
 func both(t *testing.T, test func(t *testing.T, g *Group)) {
 	for name, hold := range map[string]time.Duration{"sleeping": 0, "holding": 2 * time.Millisecond} {
-		t.Run(name, func(t *testing.T) {
-			g, err := New(Config{Loops: 2, Hold: hold, Failed: func(err error) { t.Error(err) }})
-			if err != nil {
-				t.Fatal(err)
-			}
-			test(t, g)
-			if err := g.Close(); err != nil {
-				t.Error(err)
-			}
-		})
+		for _, backend := range []Backend{Epoll, IOUring} {
+			t.Run(name+"/"+string(backend), func(t *testing.T) {
+				g, err := New(Config{Loops: 2, Hold: hold, Backend: backend, Failed: func(err error) { t.Error(err) }})
+				if errors.Is(err, errNoRing) {
+					t.Skip(err)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				test(t, g)
+				if err := g.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
 }
 

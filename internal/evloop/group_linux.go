@@ -29,14 +29,30 @@ type Config struct {
 	// goroutines need processors of their own then: with Hold above 0, GOMAXPROCS
 	// has to be larger than Loops. Default 0.
 	Hold time.Duration
+	// Backend is how sockets are waited for and read; default Auto.
+	Backend Backend
 	// Failed is told of a loop that cannot go on (epoll itself fails); may be
 	// nil.
 	Failed func(error)
 }
 
+// Backend is a way to wait for sockets and to read them.
+type Backend string
+
+// The backends.
+const (
+	// Auto is IOUring where the system has it, Epoll elsewhere.
+	Auto Backend = ""
+	// Epoll waits for what is ready, and then reads it.
+	Epoll Backend = "epoll"
+	// IOUring has the kernel read. New fails where that is not to be had.
+	IOUring Backend = "io_uring"
+)
+
 // Group is a set of loops with a common clock. Safe for concurrent use.
 type Group struct {
 	cfg    Config
+	ring   error // why there is no io_uring
 	start  time.Time
 	loops  []*Loop
 	table  table
@@ -52,21 +68,43 @@ func New(cfg Config) (*Group, error) {
 		return nil, fmt.Errorf("a group needs a loop, not %d", cfg.Loops)
 	}
 	g := &Group{cfg: cfg, start: time.Now().Add(-time.Second), stop: make(chan struct{})}
-	for i := range cfg.Loops {
-		l, err := newLoop(g, i)
-		if err != nil {
-			for _, l := range g.loops {
-				err = errors.Join(err, l.close())
-			}
-			return nil, err
-		}
-		g.loops = append(g.loops, l)
+	err := g.open(cfg.Backend != Epoll)
+	if cfg.Backend == Auto && errors.Is(err, errNoRing) {
+		g.ring = err
+		err = g.open(false)
+	}
+	if err != nil {
+		return nil, err
 	}
 	for _, l := range g.loops {
 		g.owned.Go(func() { l.run(0) })
 	}
 	g.owned.Go(g.watchLoops)
 	return g, nil
+}
+
+// open makes the loops, with rings or without.
+func (g *Group) open(rings bool) error {
+	for i := range g.cfg.Loops {
+		l, err := newLoop(g, i, rings)
+		if err != nil {
+			for _, l := range g.loops {
+				err = errors.Join(err, l.close())
+			}
+			g.loops = nil
+			return err
+		}
+		g.loops = append(g.loops, l)
+	}
+	return nil
+}
+
+// Backend is the one in use, and why it is not IOUring where Auto was asked for.
+func (g *Group) Backend() (Backend, error) {
+	if g.loops[0].uring != nil {
+		return IOUring, nil
+	}
+	return Epoll, g.ring
 }
 
 // Now is the time on the group's clock.

@@ -36,12 +36,19 @@ type Loop struct {
 	// The rest belongs to the leader.
 	events  [maxEvents]syscall.EpollEvent
 	at, n   int
+	todo    uint32 // answers of the ring
 	expired []*Task
 	ready   readyList // tasks that have yielded
 	due     bool      // the first of them runs after the events
 	wheel   wheel
 	alarmed bool   // the alarm is set
 	held    uint64 // turns when it was set
+
+	uring    *uring // nil: all is done with epoll
+	watching bool   // the ring watches the epoll set
+	given    bool   // buffers, of which the kernel has not been told
+	// wanting is a stack of connections that want something of the ring.
+	wanting atomic.Pointer[Conn]
 
 	// now is the time of the last look at the kernel.
 	now atomic.Int64
@@ -50,7 +57,7 @@ type Loop struct {
 	until Time
 }
 
-func newLoop(g *Group, index int) (*Loop, error) {
+func newLoop(g *Group, index int, ring bool) (*Loop, error) {
 	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
@@ -58,6 +65,11 @@ func newLoop(g *Group, index int) (*Loop, error) {
 	l := &Loop{group: g, index: index, fd: fd, bell: -1, alarm: -1}
 	if err := l.openSignals(); err != nil {
 		return nil, errors.Join(err, l.close())
+	}
+	if ring {
+		if err := l.openRing(); err != nil {
+			return nil, errors.Join(err, l.close())
+		}
 	}
 	l.now.Store(int64(g.Now()))
 	l.wheel.init(l.Now())
@@ -93,6 +105,9 @@ func (l *Loop) Index() int { return l.index }
 
 func (l *Loop) close() error {
 	var err error
+	if l.uring != nil {
+		err = l.closeRing()
+	}
 	for _, fd := range [...]int{l.fd, l.bell, l.alarm} {
 		if fd >= 0 {
 			err = errors.Join(err, syscall.Close(fd))
@@ -108,41 +123,54 @@ func (l *Loop) close() error {
 // handler has detached.
 func (l *Loop) run(term uint32) {
 	free := uint64(term) << 1
+	if l.uring != nil {
+		// The kernel finishes what a thread has asked for on that thread, which
+		// would be woken for it if another led the loop.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
 	for {
-		if l.at == l.n {
-			if !l.runDue(term, free) {
-				return
-			}
-			if err := l.wait(); err != nil {
-				if !l.group.closed.Load() && l.group.cfg.Failed != nil {
-					l.group.cfg.Failed(err)
-				}
-				return
-			}
-			l.now.Store(int64(l.group.Now()))
-			if !l.expire(term, free) {
-				return
-			}
+		t, some := l.event()
+		switch {
+		case t != nil && !l.handle(t, term, free):
+			return
+		case some:
 			continue
+		case !l.runDue(term, free):
+			return
 		}
-		e := &l.events[l.at]
-		l.at++
-		switch int(e.Fd) {
-		case l.bell:
-			l.rung()
-			continue
-		case l.alarm:
-			l.alarmed = false
-			continue
+		if err := l.wait(); err != nil {
+			if !l.group.closed.Load() && l.group.cfg.Failed != nil {
+				l.group.cfg.Failed(err)
+			}
+			return
 		}
-		c := l.group.table.find(int(e.Fd), uint32(e.Pad))
-		if c == nil {
-			continue // closed meanwhile
-		}
-		if t := c.happened(e.Events); t != nil && !l.handle(t, term, free) {
+		l.now.Store(int64(l.group.Now()))
+		if !l.expire(term, free) {
 			return
 		}
 	}
+}
+
+// event takes the next event of the last look at the kernel. False: there is
+// none left. A task that is given has to be run.
+func (l *Loop) event() (t *Task, some bool) {
+	if l.at == l.n {
+		return l.answer()
+	}
+	e := &l.events[l.at]
+	l.at++
+	switch int(e.Fd) {
+	case l.bell:
+		l.rung()
+	case l.alarm:
+		l.alarmed = false
+	default:
+		if c := l.group.table.find(int(e.Fd), uint32(e.Pad)); c != nil { // or closed meanwhile
+			return c.happened(e.Events), true
+		}
+	}
+	return nil, true
 }
 
 // handle runs a task that is owned by the caller. False means that the loop has
@@ -204,7 +232,7 @@ func (l *Loop) takeAway() {
 // wait returns when there are events, a deadline may have passed, or the loop
 // is interrupted. An error ends the loop.
 func (l *Loop) wait() error {
-	l.at, l.n = 0, 0
+	l.at, l.n, l.todo = 0, 0, 0
 	if l.group.closed.Load() {
 		return ErrClosed
 	}
@@ -255,9 +283,20 @@ func (l *Loop) yield() {
 // limit, because the kernel would set its own timer at each wait; or a limit of
 // 0, which only looks.
 func (l *Loop) poll(limit uintptr) error {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.fd),
+	if l.uring != nil {
+		how := rawWait
+		if limit == 0 {
+			how = noWait
+		}
+		return l.lookRing(how, 0)
+	}
+	return l.polled(l.epollWait(limit))
+}
+
+func (l *Loop) epollWait(limit uintptr) (n int, errno syscall.Errno) {
+	r, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.fd),
 		uintptr(unsafe.Pointer(&l.events)), maxEvents, limit, 0, 0)
-	return l.polled(int(n), errno)
+	return int(r), errno
 }
 
 func (l *Loop) polled(n int, errno syscall.Errno) error {
@@ -275,16 +314,29 @@ func (l *Loop) polled(n int, errno syscall.Errno) error {
 func (l *Loop) sleep() error {
 	l.wheel.mu.Lock()
 	l.until = l.wheel.next() // who arms an earlier timer from now on rings
-	ms := -1
+	limit := time.Duration(-1)
 	if l.until != never {
-		ms = int((max(0, l.until.Sub(l.group.Now())) + time.Millisecond - 1) / time.Millisecond)
+		limit = max(0, l.until.Sub(l.group.Now()))
 	}
 	l.wheel.mu.Unlock()
-	n, _, errno := syscall.Syscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.fd),
-		uintptr(unsafe.Pointer(&l.events)), maxEvents, uintptr(ms), 0, 0)
+	err := l.sleepFor(limit)
 	l.wheel.mu.Lock()
 	l.until = 0
 	l.wheel.mu.Unlock()
+	return err
+}
+
+// sleepFor waits for events and at most so long, below 0 for ever.
+func (l *Loop) sleepFor(limit time.Duration) error {
+	if l.uring != nil {
+		return l.lookRing(knownWait, int64(limit))
+	}
+	ms := -1
+	if limit >= 0 {
+		ms = int((limit + time.Millisecond - 1) / time.Millisecond)
+	}
+	n, _, errno := syscall.Syscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.fd),
+		uintptr(unsafe.Pointer(&l.events)), maxEvents, uintptr(ms), 0, 0)
 	return l.polled(int(n), errno)
 }
 

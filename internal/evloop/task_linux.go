@@ -71,6 +71,7 @@ func (t *Task) Detach() {
 	if t.inline {
 		t.inline = false
 		t.loop.resign(t.term)
+		t.loop.leave()
 	}
 }
 

@@ -1,0 +1,167 @@
+package evloop
+
+import (
+	"runtime"
+	"syscall"
+)
+
+// What an answer is about that is about no connection. Connections have their
+// descriptor in the lower half, which is at least 3.
+const (
+	aboutEvents = iota // the epoll set has some
+	aboutNothing
+)
+
+// openRing makes the loop receive by io_uring. All else stays with the epoll
+// set, which the ring watches.
+func (l *Loop) openRing() error {
+	r, err := newUring()
+	if err != nil {
+		return err
+	}
+	l.uring = r
+	return nil
+}
+
+// answer deals with the next of the answers of this look. False: there is none
+// left. A task that is given has to be run.
+func (l *Loop) answer() (t *Task, some bool) {
+	if l.todo == 0 {
+		return nil, false
+	}
+	l.todo--
+	e := l.uring.take()
+	switch e.userData {
+	case aboutNothing:
+	case aboutEvents:
+		l.watching = false
+		n, errno := l.epollWait(0)
+		// The only error possible is a signal; the ring looks again then.
+		if l.at = 0; errno == 0 {
+			l.n = n
+		}
+	default:
+		c := l.group.table.find(int(uint32(e.userData)), uint32(e.userData>>32))
+		if c != nil {
+			return l.received(c, e), true
+		}
+		// Closed meanwhile.
+		if e.flags&cqeBuffer != 0 {
+			l.giveBuffer(uint16(e.flags >> cqeBufferShift))
+		}
+	}
+	return nil, true
+}
+
+func (l *Loop) giveBuffer(id uint16) {
+	l.uring.give(id)
+	l.given = true
+}
+
+// lookRing tells the kernel what connections want, and waits for its answers as
+// enter does.
+func (l *Loop) lookRing(how int, limit int64) error {
+	r := l.uring
+	l.gather()
+	if r.answers() > 0 {
+		how = noWait
+	}
+	if how != noWait || r.queued() > 0 || r.pending() {
+		if err := r.enter(how, limit); err != nil {
+			return err
+		}
+	}
+	l.todo = min(r.answers(), maxEvents)
+	return nil
+}
+
+// gather makes requests of what connections want.
+func (l *Loop) gather() {
+	for c := l.wanting.Swap(nil); c != nil; {
+		next := c.ring.next // it may be in the stack again from here on
+		l.serve(c, c.ring.wants.Swap(0))
+		c = next
+	}
+	if !l.watching {
+		if e := l.request(); e != nil {
+			e.opcode, e.fd, e.opFlags, e.userData = opPollAdd, int32(l.fd), syscall.EPOLLIN, aboutEvents
+			l.watching = true
+		}
+	}
+	if l.given {
+		l.given = false
+		l.uring.publish()
+	}
+}
+
+// request gives an empty request; nil if the kernel takes no more before its
+// answers are taken.
+func (l *Loop) request() *sqe {
+	if e := l.uring.next(); e != nil {
+		return e
+	}
+	// An error shows at the look that follows.
+	_ = l.uring.enter(noWait, 0)
+	return l.uring.next()
+}
+
+// serve does what one connection wants.
+func (l *Loop) serve(c *Conn, wants uint32) {
+	r := &c.ring
+	if wants&(wantGive|wantClose) != 0 && r.lent {
+		r.lent = false
+		l.giveBuffer(r.id)
+	}
+	switch {
+	case wants&wantClose != 0:
+		l.end(c)
+	case wants&wantRecv != 0:
+		e := l.request()
+		if e == nil {
+			c.want(l, wantRecv)
+			return
+		}
+		e.opcode, e.fd, e.userData = opRecv, int32(c.fd), c.answerID()
+		e.flags, e.ioprio = sqeBufferSelect, recvPollFirst
+		r.flying = true
+	}
+}
+
+// end closes the socket of a connection.
+func (l *Loop) end(c *Conn) {
+	if c.ring.flying {
+		e := l.request()
+		if e == nil {
+			c.want(l, wantClose)
+			return
+		}
+		e.opcode, e.flags, e.addr, e.userData = opAsyncCancel, sqeSkipSuccess, c.answerID(), aboutNothing
+		c.ring.flying = false
+	}
+	if e := l.request(); e != nil {
+		e.opcode, e.flags, e.fd, e.userData = opClose, sqeSkipSuccess, int32(c.fd), aboutNothing
+		return
+	}
+	c.want(l, wantClose)
+}
+
+// closeRing closes what is to be closed yet, and the ring. Nobody leads the loop
+// any more.
+func (l *Loop) closeRing() error {
+	for c := l.wanting.Swap(nil); c != nil; c = c.ring.next {
+		if c.ring.wants.Swap(0)&wantClose != 0 {
+			_ = syscall.Close(c.fd)
+		}
+	}
+	return l.uring.close()
+}
+
+// leave is called by the goroutine that has resigned. The thread that has asked
+// the kernel for everything so far should stay with the loop: the next leader
+// was made ready on this processor, and runs here once this goroutine gives way.
+func (l *Loop) leave() {
+	if l.uring != nil {
+		runtime.UnlockOSThread()
+		runtime.Gosched()
+	}
+}
