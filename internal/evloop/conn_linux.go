@@ -82,7 +82,7 @@ func (c *Conn) bind(fd int, t *Task, events uint32) error {
 func (c *Conn) Attach(t *Task) { c.task.Store(t) }
 
 // happened notes events. It gives the task if the caller has to run it.
-func (c *Conn) happened(events uint32) *Task {
+func (l *Loop) happened(c *Conn, events uint32) *Task {
 	var bits uint32
 	if events&syscall.EPOLLIN != 0 {
 		bits |= readable
@@ -97,7 +97,7 @@ func (c *Conn) happened(events uint32) *Task {
 		bits |= broken | hungUp | readable | writable
 	}
 	if c.ring.on {
-		return c.toldOfRing(bits)
+		return l.toldOfRing(c, bits)
 	}
 	c.ready.Or(bits)
 	return c.nudge()
@@ -152,6 +152,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // Write writes what there is room for. ErrAgain comes with less than all of p.
 func (c *Conn) Write(p []byte) (int, error) {
+	if c.ring.on {
+		if n, done, err := c.writeRing(p, nil); done {
+			return n, err
+		}
+	}
 	total := 0
 	for total < len(p) {
 		ready := c.ready.Load()
@@ -228,8 +233,15 @@ func (c *Conn) Silent() bool {
 	return (errno == syscall.EAGAIN || errno == syscall.EINTR) && !(c.ring.on && c.unasked())
 }
 
+// Heard says whether something has come of which the task was not told yet, as
+// far as the loop knows. It asks nobody.
+func (c *Conn) Heard() bool { return c.ring.on && c.unasked() }
+
 // CloseWrite tells the peer that nothing more follows.
 func (c *Conn) CloseWrite() error {
+	if c.ring.on && !c.closeWriteRing() {
+		return nil
+	}
 	if err := syscall.Shutdown(c.fd, syscall.SHUT_WR); err != nil {
 		return fmt.Errorf("shutdown: %w", err)
 	}
@@ -264,6 +276,7 @@ func (c *Conn) Close() error {
 // Reset makes a Close answer with a reset instead of an orderly end, so that the
 // peer sees that something is missing. It also frees the socket at once.
 func (c *Conn) Reset() {
+	c.ring.reset = true
 	// A socket that is broken already needs no reset.
 	_ = syscall.SetsockoptLinger(c.fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
 }

@@ -23,6 +23,8 @@ const (
 const (
 	wantRecv  uint32 = 1 << iota // receive for it
 	wantGive                     // take its buffer back
+	wantSend                     // send what is queued
+	wantShut                     // and then say that nothing follows
 	wantClose                    // forget about it, and close the socket
 )
 
@@ -45,6 +47,9 @@ type byRing struct {
 	rest   []byte        // received and not read
 	more   bool          // there is more in the socket
 	failed syscall.Errno // in place of bytes
+
+	out   outgoing
+	reset bool // Reset was called
 }
 
 // want has the loop do something at its next look. Safe for concurrent use.
@@ -173,10 +178,14 @@ func (l *Loop) received(c *Conn, e cqe) *Task {
 
 // toldOfRing is happened for a connection that the kernel receives for: that
 // there is something to read is not told of by events.
-func (c *Conn) toldOfRing(bits uint32) *Task {
+func (l *Loop) toldOfRing(c *Conn, bits uint32) *Task {
+	bits &^= readable
+	if bits&writable != 0 && c.ring.out.state.Load() == sendRest {
+		bits &^= writable
+		l.sendLeft(c)
+	}
 	for {
-		old := c.ready.Load()
-		now := bits &^ readable
+		old, now := c.ready.Load(), bits
 		if old&armed != 0 {
 			if now&hungUp != 0 {
 				now = now&^hungUp | lateHungUp
@@ -227,7 +236,8 @@ func (c *Conn) closeRing() {
 // something that nobody will see is of no use any more, and shut down.
 func (c *Conn) releaseRing() {
 	old := c.ring.wants.And(^wantRecv)
-	if len(c.ring.rest) == 0 && (c.ready.Load()&armed == 0 || old&wantRecv != 0) {
+	untouched := len(c.ring.rest) == 0 && (c.ready.Load()&armed == 0 || old&wantRecv != 0)
+	if untouched && c.takeBack() {
 		return
 	}
 	// What is shut down already needs no more.

@@ -44,9 +44,10 @@ type Loop struct {
 	alarmed bool   // the alarm is set
 	held    uint64 // turns when it was set
 
-	uring    *uring // nil: all is done with epoll
-	watching bool   // the ring watches the epoll set
-	given    bool   // buffers, of which the kernel has not been told
+	uring    *uring  // nil: all is done with epoll
+	watching bool    // the ring watches the epoll set
+	given    bool    // buffers, of which the kernel has not been told
+	sends    []*Conn // of which is not known what has become of them
 	// wanting is a stack of connections that want something of the ring.
 	wanting atomic.Pointer[Conn]
 
@@ -167,7 +168,7 @@ func (l *Loop) event() (t *Task, some bool) {
 		l.alarmed = false
 	default:
 		if c := l.group.table.find(int(e.Fd), uint32(e.Pad)); c != nil { // or closed meanwhile
-			return c.happened(e.Events), true
+			return l.happened(c, e.Events), true
 		}
 	}
 	return nil, true

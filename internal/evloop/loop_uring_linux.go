@@ -31,8 +31,9 @@ func (l *Loop) answer() (t *Task, some bool) {
 	}
 	l.todo--
 	e := l.uring.take()
-	switch e.userData {
-	case aboutNothing:
+	switch uint32(e.userData) {
+	case aboutNothing, aboutSend: // settled
+
 	case aboutEvents:
 		l.watching = false
 		n, errno := l.epollWait(0)
@@ -53,6 +54,10 @@ func (l *Loop) answer() (t *Task, some bool) {
 	return nil, true
 }
 
+// maxAnswers is how many answers are dealt with before the kernel is told of the
+// sends that come of them.
+const maxAnswers = 64
+
 func (l *Loop) giveBuffer(id uint16) {
 	l.uring.give(id)
 	l.given = true
@@ -62,8 +67,10 @@ func (l *Loop) giveBuffer(id uint16) {
 // enter does.
 func (l *Loop) lookRing(how int, limit int64) error {
 	r := l.uring
+	old := r.answers()
+	from := r.taken + old
 	l.gather()
-	if r.answers() > 0 {
+	if old > 0 {
 		how = noWait
 	}
 	if how != noWait || r.queued() > 0 || r.pending() {
@@ -71,7 +78,8 @@ func (l *Loop) lookRing(how int, limit int64) error {
 			return err
 		}
 	}
-	l.todo = min(r.answers(), maxEvents)
+	l.settle(from)
+	l.todo = min(r.answers(), maxAnswers)
 	return nil
 }
 
@@ -112,9 +120,17 @@ func (l *Loop) serve(c *Conn, wants uint32) {
 		r.lent = false
 		l.giveBuffer(r.id)
 	}
-	switch {
-	case wants&wantClose != 0:
+	if wants&wantClose != 0 {
 		l.end(c)
+		return
+	}
+	if wants&wantSend != 0 {
+		l.send(c)
+	}
+	if wants&wantShut != 0 {
+		l.shut(c)
+	}
+	switch {
 	case wants&wantRecv != 0:
 		e := l.request()
 		if e == nil {
@@ -127,29 +143,12 @@ func (l *Loop) serve(c *Conn, wants uint32) {
 	}
 }
 
-// end closes the socket of a connection.
-func (l *Loop) end(c *Conn) {
-	if c.ring.flying {
-		e := l.request()
-		if e == nil {
-			c.want(l, wantClose)
-			return
-		}
-		e.opcode, e.flags, e.addr, e.userData = opAsyncCancel, sqeSkipSuccess, c.answerID(), aboutNothing
-		c.ring.flying = false
-	}
-	if e := l.request(); e != nil {
-		e.opcode, e.flags, e.fd, e.userData = opClose, sqeSkipSuccess, int32(c.fd), aboutNothing
-		return
-	}
-	c.want(l, wantClose)
-}
-
 // closeRing closes what is to be closed yet, and the ring. Nobody leads the loop
 // any more.
 func (l *Loop) closeRing() error {
 	for c := l.wanting.Swap(nil); c != nil; c = c.ring.next {
 		if c.ring.wants.Swap(0)&wantClose != 0 {
+			_ = l.partsWith(c)
 			_ = syscall.Close(c.fd)
 		}
 	}

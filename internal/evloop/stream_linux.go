@@ -55,6 +55,11 @@ func (c *Conn) WriteBoth(a, b []byte) (int, error) {
 	case c.ready.Load()&(writable|cut) != writable:
 		return c.Write(a) // says why not
 	}
+	if c.ring.on {
+		if n, done, err := c.writeRing(a, b); done {
+			return n, err
+		}
+	}
 	parts := [2]syscall.Iovec{{Base: &a[0]}, {Base: &b[0]}}
 	parts[0].SetLen(len(a))
 	parts[1].SetLen(len(b))

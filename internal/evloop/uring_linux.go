@@ -254,6 +254,12 @@ func (r *uring) queued() uint32 { return r.filled - atomic.LoadUint32(r.sqHead) 
 // answers is how many answers have come that take was not called for.
 func (r *uring) answers() uint32 { return atomic.LoadUint32(r.cqTail) - r.taken }
 
+// answersSince is how many have come from a place in their row on.
+func (r *uring) answersSince(from uint32) uint32 { return atomic.LoadUint32(r.cqTail) - from }
+
+// overflown says whether the kernel keeps answers that have no room.
+func (r *uring) overflown() bool { return atomic.LoadUint32(r.sqFlags)&sqOverflow != 0 }
+
 // take gives the oldest answer. There must be one.
 func (r *uring) take() cqe {
 	e := r.cqes[r.taken&r.cqMask]

@@ -109,7 +109,7 @@ func (p *LinkPool) Get(t *evloop.Task, check bool) *Link {
 			return nil
 		}
 		l.conn.Attach(t)
-		if !l.conn.HungUp() && (!check || l.conn.Silent()) {
+		if !l.conn.HungUp() && !l.conn.Heard() && (!check || l.conn.Silent()) {
 			l.Kept = true
 			return l
 		}
