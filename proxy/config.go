@@ -142,6 +142,10 @@ type Config struct {
 	// evloop.Config; default 0.
 	Loops int
 	Hold  time.Duration
+	// EventLoop is how they wait and receive: EventLoopEpoll, EventLoopRing, which
+	// fails where io_uring is not to be had, or EventLoopAuto, the default: the
+	// latter if it is to be had.
+	EventLoop string
 
 	// TLSProfile is what TLS listeners offer (Kong's ssl_cipher_suite, ssl_ciphers,
 	// ssl_protocols); the zero value is TLS 1.2 and 1.3 with Go's ciphers.
@@ -161,6 +165,13 @@ type Config struct {
 	lingering time.Duration // another for tests; default lingering
 }
 
+// Values of Config.EventLoop.
+const (
+	EventLoopAuto  = "auto"
+	EventLoopEpoll = "epoll"
+	EventLoopRing  = "io_uring"
+)
+
 // complete gives the configuration with its defaults, or why it cannot be used.
 func (c Config) complete() (Config, error) {
 	switch {
@@ -172,6 +183,8 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("%w: no address to listen on", ErrConfig)
 	case !c.AccessLogFormat.known():
 		return c, fmt.Errorf("%w: access log format %q is not known", ErrConfig, c.AccessLogFormat)
+	case c.EventLoop != "" && c.EventLoop != EventLoopAuto && c.EventLoop != EventLoopEpoll && c.EventLoop != EventLoopRing:
+		return c, fmt.Errorf("%w: event loop %q is not known", ErrConfig, c.EventLoop)
 	}
 	for _, l := range c.Listen {
 		if _, _, err := net.SplitHostPort(l.Address); err != nil {

@@ -40,11 +40,17 @@ const maxFields = 256
 
 func newEngine(p *Proxy) (*engine, error) {
 	e := &engine{proxy: p, limits: http1.Limits{Bytes: p.cfg.MaxHeadBytes, Fields: maxFields}}
-	group, err := evloop.New(evloop.Config{Loops: p.cfg.Loops, Hold: p.cfg.Hold,
+	backend := evloop.Backend(p.cfg.EventLoop)
+	if backend == EventLoopAuto {
+		backend = evloop.Auto
+	}
+	group, err := evloop.New(evloop.Config{Loops: p.cfg.Loops, Hold: p.cfg.Hold, Backend: backend,
 		Failed: func(err error) { p.log.Error("event loop has failed", zap.Error(err)) }})
 	if err != nil {
 		return nil, fmt.Errorf("start event loops: %w", err)
 	}
+	used, why := group.Backend()
+	p.log.Debug("event loops have started", zap.String("event_loop", string(used)), zap.NamedError("no_io_uring", why))
 	e.group = group
 	e.clock.group = group
 	e.links = upstream.NewLinks(p.upstreamConfig(), group)

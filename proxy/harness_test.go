@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -132,6 +133,7 @@ func newWorld(t testing.TB) *world {
 	w.config = Config{
 		Listen: []Listener{{Address: "127.0.0.1:0"}}, Machine: machine, Env: w.env,
 		AccessLog: w.access, Logger: zap.New(core), Metrics: w.metrics,
+		EventLoop: os.Getenv("SLUICE_TEST_EVENT_LOOP"), // auto unless set
 	}
 	return w
 }

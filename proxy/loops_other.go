@@ -14,6 +14,9 @@ import (
 type eventLoops struct{}
 
 func (*eventLoops) start(p *Proxy) error {
+	if p.cfg.EventLoop == EventLoopRing {
+		return fmt.Errorf("%w: io_uring is Linux's", ErrConfig)
+	}
 	for _, l := range p.cfg.Listen {
 		if l.ProxyProtocol {
 			return fmt.Errorf("%w: listener %s: the PROXY protocol needs event loops", ErrConfig, l.Address)

@@ -200,6 +200,7 @@ func (g *gateway) openProxy(ctx context.Context) error {
 	conf.KeepaliveRequests, conf.Keepalive = g.cfg.KeepaliveRequests(), keepalive(g.cfg)
 	conf.Vaults = vault.New(vault.Config{EnvPrefix: g.cfg.VaultEnvPrefix(), Dir: g.cfg.VaultFileDirectory()})
 	conf.Loops, conf.Hold = shareProcessors()
+	conf.EventLoop = g.cfg.EventLoop()
 	if hasTLS(g.cfg.ProxyListen()) {
 		source, err := g.certificates(g.cfg.ProxyCertificates())
 		if err != nil {

@@ -149,6 +149,9 @@ func (c *Config) RealIPHeader() string { return c.text("real_ip_header") }
 // RealIPRecursive: see the setting.
 func (c *Config) RealIPRecursive() bool { return value[bool](c, "real_ip_recursive") }
 
+// EventLoop is auto, epoll or io_uring.
+func (c *Config) EventLoop() string { return c.text("event_loop") }
+
 // Headers gives Kong's names of headers and header groups for responses.
 func (c *Config) Headers() []string { return c.list("headers") }
 

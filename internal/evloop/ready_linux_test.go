@@ -109,6 +109,14 @@ func TestYieldAfterEvents(t *testing.T) {
 		if err := in.Bind(fds[0], &reader); err != nil {
 			t.Fatal(err)
 		}
+		// An event that comes during Bind is dealt with by a turn of the queue,
+		// which may come after the writer's.
+		l.idle(t)
+		for end := time.Now().Add(patience); reader.state.Load() != idle; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the reader is never idle")
+			}
+		}
 		writer.Init(l, handlerFunc(func() {
 			switch {
 			case !writer.Inline() || said > rounds:

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -110,7 +111,7 @@ type linkWorld struct {
 
 func newLinkWorld(t *testing.T, keep Keepalive, secure *tls.Config) *linkWorld {
 	t.Helper()
-	group, err := evloop.New(evloop.Config{Loops: 1, Failed: func(err error) { t.Error(err) }})
+	group, err := evloop.New(evloop.Config{Loops: 1, Backend: evloop.Backend(os.Getenv("SLUICE_TEST_EVENT_LOOP")), Failed: func(err error) { t.Error(err) }})
 	if err != nil {
 		t.Fatal(err)
 	}
