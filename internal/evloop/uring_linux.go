@@ -25,10 +25,12 @@ const (
 	featFastPoll     = 1 << 5
 	featExtArg       = 1 << 8
 	featCQESkip      = 1 << 11
+	featNoIOWait     = 1 << 17
 	featsNeeded      = featSingleMmap | featNoDrop | featSubmitStable | featFastPoll | featExtArg | featCQESkip
 
 	enterGetEvents = 1 << 0
 	enterExtArg    = 1 << 3
+	enterNoIOWait  = 1 << 7
 
 	opPollAdd     = 6
 	opAsyncCancel = 14
@@ -131,6 +133,7 @@ type uring struct {
 	lentTail uint16
 	arg      waitArg
 	limit    syscall.Timespec
+	quiet    uintptr // flag of enter
 }
 
 const (
@@ -173,6 +176,9 @@ func newUring() (*uring, error) {
 func (r *uring) complete(p *uringParams) error {
 	if p.features&featsNeeded != featsNeeded {
 		return fmt.Errorf("the kernel is too old: features %#x", p.features)
+	}
+	if p.features&featNoIOWait != 0 {
+		r.quiet = enterNoIOWait // or else a wait for sockets is shown as one for disks
 	}
 	const shared, populated = syscall.MAP_SHARED | syscall.MAP_POPULATE, syscall.PROT_READ | syscall.PROT_WRITE
 	size := max(int(p.sq.array+4*p.sqEntries), int(p.cq.cqes)+int(p.cqEntries)*int(unsafe.Sizeof(cqe{})))
@@ -294,7 +300,7 @@ const (
 // signal ends the wait.
 func (r *uring) enter(how int, limit int64) error {
 	atomic.StoreUint32(r.sqTail, r.filled)
-	n, least, flags := uintptr(r.queued()), uintptr(0), uintptr(enterGetEvents)
+	n, least, flags := uintptr(r.queued()), uintptr(0), enterGetEvents|r.quiet
 	var arg, size uintptr
 	if how != noWait {
 		least = 1
