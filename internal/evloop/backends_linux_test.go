@@ -450,3 +450,27 @@ func TestReleaseGivesAllThatFollows(t *testing.T) {
 		}
 	})
 }
+
+// TestBackend: a backend that is asked for is the one in use, and Auto tells why
+// it is not io_uring.
+func TestBackend(t *testing.T) {
+	for _, asked := range []Backend{Auto, Epoll, IOUring} {
+		g, err := New(Config{Loops: 1, Backend: asked})
+		if asked == IOUring && errors.Is(err, errNoRing) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		used, why := g.Backend()
+		switch {
+		case asked != Auto && used != asked:
+			t.Errorf("%q was asked for, %q is used", asked, used)
+		case asked == Auto && (used == IOUring) != (why == nil):
+			t.Errorf("%q is used, because of %v", used, why)
+		}
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -228,7 +228,7 @@ func (c *Conn) answerID() uint64 { return uint64(c.id)<<32 | uint64(c.fd) }
 func (c *Conn) closeRing() {
 	l := c.loop
 	l.group.table.drop(c.fd, c)
-	c.loop, c.ring.rest = nil, nil
+	c.loop = nil
 	c.want(l, wantClose)
 }
 
@@ -236,7 +236,7 @@ func (c *Conn) closeRing() {
 // something that nobody will see is of no use any more, and shut down.
 func (c *Conn) releaseRing() {
 	old := c.ring.wants.And(^wantRecv)
-	untouched := len(c.ring.rest) == 0 && (c.ready.Load()&armed == 0 || old&wantRecv != 0)
+	untouched := old&wantRecv != 0 || c.ready.Load()&armed == 0 && len(c.ring.rest) == 0
 	if untouched && c.takeBack() {
 		return
 	}

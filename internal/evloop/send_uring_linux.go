@@ -182,6 +182,10 @@ func (c *Conn) writeRing(a, b []byte) (n int, done bool, err error) {
 // aboutSend marks the answer to a send; above it is its place in Loop.sends.
 const aboutSend = 1 << 31
 
+// sendFlags: a send that does not wait is over when enter returns. Because all is
+// to be sent, a part of it is no success, and success alone is not answered.
+const sendFlags = syscall.MSG_NOSIGNAL | syscall.MSG_DONTWAIT | syscall.MSG_WAITALL
+
 // send has the kernel send what is queued, or tries again what had no room.
 func (l *Loop) send(c *Conn) {
 	o := &c.ring.out
@@ -200,9 +204,7 @@ func (l *Loop) send(c *Conn) {
 	}
 	e.opcode, e.flags, e.fd, e.userData = opSend, sqeSkipSuccess, int32(c.fd), aboutSend|uint64(len(l.sends))<<32
 	e.addr, e.len = uint64(uintptr(unsafe.Pointer(&o.buf[o.at]))), uint32(o.n-o.at)
-	// A send that does not wait is over when enter returns, and an answer comes
-	// only if not all of it was sent.
-	e.opFlags = syscall.MSG_NOSIGNAL | syscall.MSG_DONTWAIT | syscall.MSG_WAITALL
+	e.opFlags = sendFlags
 	l.sends = append(l.sends, c)
 }
 

@@ -50,7 +50,12 @@ const (
 	sqOverflow = 1 << 1
 	sqTaskrun  = 1 << 2
 
+	registerProbe      = 8
 	registerBufferRing = 22
+
+	// opOfLinux61 came with Linux 6.1. Kernels before it may lose count of a send
+	// that was done in part.
+	opOfLinux61 = 48
 
 	offsetSQEs = 0x10000000
 )
@@ -180,6 +185,13 @@ func (r *uring) complete(p *uringParams) error {
 	if p.features&featNoIOWait != 0 {
 		r.quiet = enterNoIOWait // or else a wait for sockets is shown as one for disks
 	}
+	var probe struct {
+		lastOp uint8
+		_      [15]uint8
+	}
+	if errno := r.register(registerProbe, unsafe.Pointer(&probe), 0); errno != 0 || probe.lastOp < opOfLinux61 {
+		return fmt.Errorf("the kernel is too old: it has %d operations (%w)", probe.lastOp, errno)
+	}
 	const shared, populated = syscall.MAP_SHARED | syscall.MAP_POPULATE, syscall.PROT_READ | syscall.PROT_WRITE
 	size := max(int(p.sq.array+4*p.sqEntries), int(p.cq.cqes)+int(p.cqEntries)*int(unsafe.Sizeof(cqe{})))
 	var err error
@@ -219,7 +231,7 @@ func (r *uring) lend() error {
 		_       uint16
 		_       [3]uint64
 	}{addr: uint64(uintptr(unsafe.Pointer(&r.lent[0]))), entries: uringBuffers}
-	if _, _, errno := syscall.RawSyscall6(sysUringRegister, uintptr(r.fd), registerBufferRing, uintptr(unsafe.Pointer(&reg)), 1, 0, 0); errno != 0 {
+	if errno := r.register(registerBufferRing, unsafe.Pointer(&reg), 1); errno != 0 {
 		return fmt.Errorf("register buffers: %w", errno)
 	}
 	for id := range uint16(uringBuffers) {
@@ -227,6 +239,11 @@ func (r *uring) lend() error {
 	}
 	r.publish()
 	return nil
+}
+
+func (r *uring) register(op uintptr, arg unsafe.Pointer, n uintptr) syscall.Errno {
+	_, _, errno := syscall.RawSyscall6(sysUringRegister, uintptr(r.fd), op, uintptr(arg), n, 0, 0)
+	return errno
 }
 
 // close gives everything back. Requests under way end unanswered.
