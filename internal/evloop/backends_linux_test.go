@@ -474,3 +474,41 @@ func TestBackend(t *testing.T) {
 		}
 	}
 }
+
+// TestReleaseOfWhatWasReceived: where the loop may have bytes that nobody else
+// would see, there is nothing to give away, and the peer sees an end.
+func TestReleaseOfWhatWasReceived(t *testing.T) {
+	both(t, func(t *testing.T, g *Group) {
+		fd, peer := tcpPair(t)
+		var task Task
+		var c Conn
+		over := false
+		looked := make(chan struct{}, 1)
+		task.Init(g.Loops()[0], handlerFunc(func() {
+			switch {
+			case over:
+			case c.IsCut():
+				over = true
+				task.Retire()
+				if fd := c.Release(); fd >= 0 {
+					_ = syscall.Close(fd)
+				}
+			default:
+				_, _ = c.Read(make([]byte, 1))
+				select {
+				case looked <- struct{}{}:
+				default:
+				}
+			}
+		}))
+		if err := c.Bind(fd, &task); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "a look", looked)
+		g.Loops()[0].idle(t)
+		c.Cut()
+		if n, err := peer.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+			t.Errorf("the peer has seen %d, %v", n, err)
+		}
+	})
+}

@@ -282,14 +282,17 @@ func (c *Conn) Reset() {
 }
 
 // Release takes the socket out of its loop and gives it to the caller; -1 if
-// that was done before. No event runs the task on its account any more.
+// that was done before. No event runs the task on its account any more. It is for
+// the turn in which all was read, to ErrAgain or to less than was asked for: a
+// connection of which the loop may have received more is closed, and gives -1.
 func (c *Conn) Release() int {
 	if c.loop == nil {
 		return -1
 	}
 	fd := c.fd
-	if c.ring.on {
-		c.releaseRing()
+	if c.ring.on && !c.releasable() {
+		c.closeRing()
+		return -1
 	}
 	c.loop.group.table.drop(fd, c)
 	// A descriptor that is closed next would leave by itself, but not one that

@@ -232,14 +232,20 @@ func (c *Conn) closeRing() {
 	c.want(l, wantClose)
 }
 
-// releaseRing is for Release: a connection from which the kernel may have taken
-// something that nobody will see is of no use any more, and shut down.
-func (c *Conn) releaseRing() {
-	old := c.ring.wants.And(^wantRecv)
-	untouched := old&wantRecv != 0 || c.ready.Load()&armed == 0 && len(c.ring.rest) == 0
-	if untouched && c.takeBack() {
-		return
+// releasable says whether the socket can be given away, and has nothing queued
+// any more. The kernel must not be about to receive from it, and the loop must
+// not have something to send.
+func (c *Conn) releasable() bool {
+	r := &c.ring
+	asked := r.wants.And(^wantRecv)&wantRecv != 0
+	if !asked && (c.ready.Load()&armed != 0 || len(r.rest) > 0) {
+		return false
 	}
-	// What is shut down already needs no more.
-	_ = syscall.Shutdown(c.fd, syscall.SHUT_RDWR)
+	if r.out.state.CompareAndSwap(sendQueued, sendNone) {
+		errno := c.sendRest()
+		r.out.release()
+		return errno == 0
+	}
+	s := r.out.state.Load()
+	return s == sendNone || s == sendFailed
 }
