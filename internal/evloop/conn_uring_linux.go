@@ -26,14 +26,15 @@ const (
 	wantSend                     // send what is queued
 	wantShut                     // and then say that nothing follows
 	wantClose                    // forget about it, and close the socket
+	listed                       // it is in the stack, even if nothing is wanted any more
 )
 
 // byRing is the part of a connection for which the kernel receives by io_uring.
 type byRing struct {
 	on bool
 
-	// wants is what the loop has not looked at yet. Who makes it more than 0
-	// puts the connection into the loop's stack, linked by next.
+	// wants is what the loop has not looked at yet. Who sets listed puts the
+	// connection into the loop's stack, linked by next.
 	wants atomic.Uint32
 	next  *Conn
 
@@ -54,7 +55,7 @@ type byRing struct {
 
 // want has the loop do something at its next look. Safe for concurrent use.
 func (c *Conn) want(l *Loop, bits uint32) {
-	if c.ring.wants.Or(bits) != 0 {
+	if c.ring.wants.Or(bits|listed)&listed != 0 {
 		return
 	}
 	for {

@@ -32,8 +32,7 @@ func (l *Loop) answer() (t *Task, some bool) {
 	l.todo--
 	e := l.uring.take()
 	switch uint32(e.userData) {
-	case aboutNothing, aboutSend: // settled
-
+	case aboutNothing, aboutSend: // the latter is settled
 	case aboutEvents:
 		l.watching = false
 		n, errno := l.epollWait(0)
@@ -130,17 +129,16 @@ func (l *Loop) serve(c *Conn, wants uint32) {
 	if wants&wantShut != 0 {
 		l.shut(c)
 	}
-	switch {
-	case wants&wantRecv != 0:
-		e := l.request()
-		if e == nil {
-			c.want(l, wantRecv)
-			return
-		}
+	if wants&wantRecv == 0 {
+		return
+	}
+	if e := l.request(); e != nil {
 		e.opcode, e.fd, e.userData = opRecv, int32(c.fd), c.answerID()
 		e.flags, e.ioprio = sqeBufferSelect, recvPollFirst
 		r.flying = true
+		return
 	}
+	c.want(l, wantRecv)
 }
 
 // closeRing closes what is to be closed yet, and the ring. Nobody leads the loop
