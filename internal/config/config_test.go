@@ -102,7 +102,7 @@ func TestEverySettingEveryLayer(t *testing.T) {
 		"ssl_session_tickets": "off", "ssl_session_timeout": "10m", "ssl_session_cache_size": "1m", "client_ssl": "off", "client_ssl_cert": "/c.pem",
 		"client_ssl_cert_key": "/k.pem", "lua_ssl_trusted_certificate": "/ca.pem", "lua_ssl_verify_depth": "2",
 		"proxy_access_log": "/a json", "proxy_error_log": "off", "admin_access_log": "/b", "admin_error_log": "/c",
-		"headers_upstream": "off", "upstream_keepalive_pool_size": "0", "upstream_keepalive_max_requests": "7", "upstream_keepalive_idle_timeout": "1m",
+		"event_loop": "epoll", "headers_upstream": "off", "upstream_keepalive_pool_size": "0", "upstream_keepalive_max_requests": "7", "upstream_keepalive_idle_timeout": "1m",
 	}
 	for directive, value := range map[string]string{
 		"client_max_body_size": "8m", "client_body_buffer_size": "16k", "client_header_timeout": "5s", "client_body_timeout": "1m", "send_timeout": "500ms",
