@@ -6,6 +6,9 @@ LIMITER_RUNS ?= 5000
 BENCHTIME ?= 1s
 PACKAGES  ?= ./...
 
+# Tests of the proxy that take long, and have little to do with how sockets are waited for.
+LENGTHY = 'Corpus|OwnAnswers|LargeBodies|BodiesOfEverySize|Slowloris|Renegotiation'
+
 # Run with the module's Go; newer rules come with a change of this line only.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -39,6 +42,8 @@ test: export GOFLAGS = -pgo=off
 test: check-format
 	go vet ./...
 	go test -race -timeout 15m $(PACKAGES)
+# Where io_uring is not to be had, as in most containers, it is epoll.
+	SLUICE_TEST_EVENT_LOOP=epoll go test -race -skip $(LENGTHY) ./proxy ./proxy/upstream
 	go test -run Allocates ./proxy
 	go test ./limiter/escrow
 
