@@ -48,6 +48,7 @@ type Loop struct {
 	watching bool    // the ring watches the epoll set
 	given    bool    // buffers, of which the kernel has not been told
 	sends    []*Conn // of which is not known what has become of them
+	pauses   pauses
 	// wanting is a stack of connections that want something of the ring.
 	wanting atomic.Pointer[Conn]
 

@@ -72,10 +72,15 @@ func (l *Loop) lookRing(how int, limit int64) error {
 	if old > 0 {
 		how = noWait
 	}
-	if how != noWait || r.queued() > 0 || r.pending() {
-		if err := r.enter(how, limit); err != nil {
-			return err
-		}
+	var err error
+	switch {
+	case how == rawWait:
+		err = l.await()
+	case how == knownWait || r.queued() > 0 || r.pending():
+		err = r.enter(how, limit)
+	}
+	if err != nil {
+		return err
 	}
 	l.settle(from)
 	l.todo = min(r.answers(), maxAnswers)
