@@ -95,9 +95,9 @@ type Config struct {
 type SnapshotPolicy struct {
 	// Quiet is how long after the last change of an entity. Default 300 ms.
 	Quiet time.Duration
-	// Interval is the least time between two snapshots, and the longest that
-	// changes without a pause may put one off. Default 1 s.
-	Interval time.Duration
+	// Longest is how long changes without a pause may put a snapshot off. Default
+	// 1 s. Ten times what the last one took passes before the next in any case.
+	Longest time.Duration
 	// TrailingLogs is how many entries stay in the log behind a snapshot, for
 	// followers that missed a few. Default 10240.
 	TrailingLogs uint64
@@ -159,8 +159,8 @@ func (p *SnapshotPolicy) setDefaults() {
 	if p.Quiet <= 0 {
 		p.Quiet = 300 * time.Millisecond
 	}
-	if p.Interval <= 0 {
-		p.Interval = time.Second
+	if p.Longest <= 0 {
+		p.Longest = time.Second
 	}
 	if p.TrailingLogs == 0 {
 		p.TrailingLogs = defaultTrailingLogs

@@ -43,7 +43,7 @@ func config(t testing.TB, dir string) Config {
 		log = zap.Must(zap.NewDevelopment(zap.IncreaseLevel(zap.InfoLevel)))
 	}
 	return Config{DataDir: dir, Listen: "127.0.0.1:0", Timing: quick(), Machine: machine, Logger: log, noSync: true,
-		Snapshot: SnapshotPolicy{Quiet: 50 * time.Millisecond, Interval: 200 * time.Millisecond}}
+		Snapshot: SnapshotPolicy{Quiet: 50 * time.Millisecond, Longest: 200 * time.Millisecond}}
 }
 
 // open starts a node that the end of the test shuts down.

@@ -231,29 +231,33 @@ func (n *Node) watchLoop() {
 // without a quorum has its snapshot and nothing else.
 func (n *Node) snapshotLoop() {
 	policy := n.conf.Snapshot
+	var rested time.Time // from when on the next may be written
 	for {
 		select {
 		case <-n.dirty:
 		case <-n.ctx.Done():
 			return
 		}
-		n.settle(policy.Quiet, policy.Interval)
-		if n.ctx.Err() != nil {
+		n.settle(policy.Quiet, policy.Longest)
+		if !pause(n.ctx, time.Until(rested)) {
 			return
+		}
+		select {
+		case <-n.dirty: // it was applied, so it comes along
+		default:
 		}
 		start := time.Now()
 		err := n.takeSnapshot(n.ctx)
 		if n.ctx.Err() != nil {
 			return
 		}
+		rest := 10 * time.Since(start) // a large state may take a tenth of the time, not more
 		if err != nil {
 			n.log.Warn("the state could not be written to disk; it will be tried again", zap.Error(err))
 			wake(n.dirty)
+			rest = max(rest, policy.Longest)
 		}
-		// A large state may take a tenth of the time, not more.
-		if !pause(n.ctx, max(policy.Interval, 10*time.Since(start))) {
-			return
-		}
+		rested = time.Now().Add(rest)
 	}
 }
 

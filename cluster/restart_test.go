@@ -132,7 +132,7 @@ func TestRestartWithManyEntries(t *testing.T) {
 	const entries = 8300
 	dir := t.TempDir()
 	conf := config(t, dir)
-	conf.Snapshot.Quiet, conf.Snapshot.Interval = time.Hour, time.Hour
+	conf.Snapshot.Quiet, conf.Snapshot.Longest = time.Hour, time.Hour
 	n := open(t, conf)
 	waitLeader(t, n)
 	eventually(t, func() error {
