@@ -96,7 +96,7 @@ type SnapshotPolicy struct {
 	// Quiet is how long after the last change of an entity. Default 300 ms.
 	Quiet time.Duration
 	// Longest is how long changes without a pause may put a snapshot off. Default
-	// 1 s. Ten times what the last one took passes before the next in any case.
+	// 2 s. Ten times what the last one took passes before the next in any case.
 	Longest time.Duration
 	// TrailingLogs is how many entries stay in the log behind a snapshot, for
 	// followers that missed a few. Default 10240.
@@ -160,7 +160,7 @@ func (p *SnapshotPolicy) setDefaults() {
 		p.Quiet = 300 * time.Millisecond
 	}
 	if p.Longest <= 0 {
-		p.Longest = time.Second
+		p.Longest = 2 * time.Second
 	}
 	if p.TrailingLogs == 0 {
 		p.TrailingLogs = defaultTrailingLogs
