@@ -50,6 +50,9 @@ type nodeInfo struct {
 	// (which also counts changes of members).
 	Index   uint64 `json:"index"`
 	Applied uint64 `json:"applied"`
+	// State is raft's word for what the node is at present: Follower, Candidate,
+	// Leader or Shutdown.
+	State string `json:"state,omitempty"`
 	// Configured, Expect and Members are what the forming of a cluster needs:
 	// whether there is one, how many nodes this one expects, and the ids it
 	// finds alive.
@@ -259,7 +262,7 @@ func statusOf(code string) int {
 
 func (n *Node) info() nodeInfo {
 	info := nodeInfo{ID: n.id, Name: n.name, Address: n.at.text, ClusterID: n.clusterID(),
-		Index: n.conf.Machine.Index(), Applied: n.raft.AppliedIndex(),
+		Index: n.conf.Machine.Index(), Applied: n.raft.AppliedIndex(), State: n.raft.State().String(),
 		Configured: len(n.servers()) > 0, Expect: n.conf.Expect, Keys: joinKeys(n.conf.Keys.IDs())}
 	for _, m := range n.dir.alive() {
 		info.Members = append(info.Members, m.ID)

@@ -21,8 +21,12 @@ import (
 // if it had handed its leadership over.
 
 const (
-	// refusedWithin bounds the question whether the leader's port is open.
-	refusedWithin = 200 * time.Millisecond
+	// deathShows bounds how long it is looked whether the leader is there, and
+	// lookAgain how often. The kernel ends a dead process's connections one after
+	// the other and its port at some moment between, so that the port may take
+	// connections for a while yet, only to end them.
+	deathShows = 200 * time.Millisecond
+	lookAgain  = 10 * time.Millisecond
 	// turnApart is how much later than a voter the next one asks for an election,
 	// so that not all do at the same time.
 	turnApart = 80 * time.Millisecond
@@ -60,7 +64,7 @@ func (n *Node) failoverLoop() {
 // this node's turn and nobody else has.
 func (n *Node) replaceDead() error {
 	at, dead, voters := time.Now(), n.leaderID(), n.VoterIDs()
-	if dead == "" || dead == n.id || !slices.Contains(voters, n.id) || !n.refuses(n.dir.address(dead)) {
+	if dead == "" || dead == n.id || !slices.Contains(voters, n.id) || !n.died(dead) {
 		return nil
 	}
 	voters = slices.DeleteFunc(voters, func(id string) bool { return id == dead })
@@ -79,16 +83,24 @@ func (n *Node) replaceDead() error {
 	}, &raft.TimeoutNowResponse{})
 }
 
-// refuses says whether nobody listens at an address of a machine that is there.
-func (n *Node) refuses(address string) bool {
-	if address == "" {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(n.ctx, refusedWithin)
+// died says whether the process of the node that led is there no more. Another one
+// may have begun in its place, which does not lead and says so.
+func (n *Node) died(leader string) bool {
+	ctx, cancel := context.WithTimeout(n.ctx, deathShows)
 	defer cancel()
-	conn, err := n.conf.Network.Dial(ctx, address)
-	if err == nil {
-		_ = conn.Close() // it was never used
+	another := false // process answers in its place
+	for n.leaderID() == leader {
+		info, err := n.client.info(ctx, n.dir.address(leader))
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED):
+			return true
+		case err == nil && (info.State == raft.Leader.String() || info.State == ""): // of before there was State
+			return false
+		}
+		another = another || err == nil && info.ID == leader
+		if !pause(ctx, lookAgain) {
+			return another // had it handed over, the next leader would be known by now
+		}
 	}
-	return errors.Is(err, syscall.ECONNREFUSED)
+	return false
 }
