@@ -42,7 +42,7 @@ test: export GOFLAGS = -pgo=off
 test: check-format
 	go vet ./...
 	go test -race -timeout 15m $(PACKAGES)
-# The tests take io_uring where it is to be had; the default of event_loop is epoll.
+# Where io_uring is not to be had, as in most containers, it is epoll.
 	SLUICE_TEST_EVENT_LOOP=epoll go test -race -skip $(LENGTHY) ./proxy ./proxy/upstream
 	go test -run Allocates ./proxy
 	go test ./limiter/escrow

@@ -86,8 +86,8 @@ func nodeSettings() []*Setting {
 		{Name: "admin_error_log", Kong: true, kind: errorLogKind, Default: "logs/error.log",
 			Help: "what the Admin API has to tell, JSON lines; a path, /dev/stderr, or off"},
 
-		{Name: "event_loop", kind: choiceKind("auto", "epoll", "io_uring"), Default: "epoll",
-			Help: "how sockets of HTTP/1.1 are waited for: epoll, io_uring (cheaper at high rates, new), or auto: io_uring where the kernel lets the node have it"},
+		{Name: "event_loop", kind: choiceKind("auto", "epoll", "io_uring"), Default: "auto",
+			Help: "how sockets of HTTP/1.1 are waited for: auto is io_uring where the kernel lets the node have it, and epoll elsewhere"},
 		{Name: "trusted_ips", Kong: true, kind: networksKind,
 			Help: "addresses and CIDR blocks of proxies whose X-Forwarded-* and real_ip_header are believed, by commas"},
 		{Name: "real_ip_header", Kong: true, kind: headerKind, Default: "X-Real-IP",
