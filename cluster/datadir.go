@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/sluicegate/sluice/cluster/wal"
 	"github.com/sluicegate/sluice/internal/seal"
 )
 
@@ -20,11 +21,9 @@ import (
 const (
 	fileNode     = "node.json"
 	fileMembers  = "members.json"
-	fileLog      = "raft.db"
+	fileVotes    = "raft.db" // raft's term and vote, and the log's name
+	dirLog       = "log"
 	dirSnapshots = "snapshots"
-
-	// keyLogName is where the log keeps its name, next to raft's term and vote.
-	keyLogName = "SluiceLog"
 
 	// lockWait is how long another process may take to let go of the log: a
 	// restart overlaps its predecessor's end by a moment.
@@ -95,16 +94,13 @@ func openDataDir(conf *Config, log *raftLog) (_ *dataDir, err error) {
 // openLog opens the log, or makes an empty one. Before it writes anything it makes
 // sure that the log reads, and that the keys open what is stored here.
 func (d *dataDir) openLog(keys *seal.Keys) error {
-	path := filepath.Join(d.path, fileLog)
-	err := verifyLog(path)
+	path, log := filepath.Join(d.path, fileVotes), filepath.Join(d.path, dirLog)
+	err := verifyBolt(path)
 	if err == nil {
 		err = d.checkSealed(keys)
 	}
 	if err == nil {
-		err = os.RemoveAll(path + suffixCompact) // of a compaction that was interrupted
-	}
-	if err == nil {
-		d.log, err = openLogStore(path, d.noSync)
+		d.log, err = openLogStore(d.path, d.noSync)
 	}
 	switch {
 	case err == nil:
@@ -114,7 +110,9 @@ func (d *dataDir) openLog(keys *seal.Keys) error {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return fmt.Errorf("%w: %s", ErrDataDirLocked, d.path)
 	case errors.Is(err, errLogDamaged), errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
-		return fmt.Errorf("%w: the log %s does not read (%w): start with an empty data directory to join the cluster anew", ErrCorruptData, path, err)
+		return fmt.Errorf("%w: %s does not read (%w): start with an empty data directory to join the cluster anew", ErrCorruptData, path, err)
+	case errors.Is(err, wal.ErrDamaged), errors.Is(err, wal.ErrNone):
+		return fmt.Errorf("%w: the log %s does not read (%w): put it back, or start with an empty data directory to join the cluster anew", ErrCorruptData, log, err)
 	}
 	return fmt.Errorf("%w: %w", ErrDataDir, err)
 }
@@ -140,29 +138,23 @@ func (d *dataDir) readIdentity() error {
 	if err := json.Unmarshal(data, &d.node); err != nil || d.node.ID == uuid.Nil {
 		return fmt.Errorf("%w: %s does not read (%v): start with an empty data directory to join the cluster anew", ErrCorruptData, path, err)
 	}
-	if name, err := d.log.Get([]byte(keyLogName)); err != nil || string(name) != d.node.Log.String() {
+	if d.log.Name() != d.node.Log {
 		if d.node.Left {
 			return nil // a wipe was interrupted, and goes on
 		}
 		return fmt.Errorf("%w: the log %s is not the one that node %s has written: put it back, or start with an empty data directory to join the cluster anew",
-			ErrCorruptData, filepath.Join(d.path, fileLog), d.node.ID)
+			ErrCorruptData, filepath.Join(d.path, fileVotes), d.node.ID)
 	}
 	return nil
 }
 
-// newIdentity makes this node someone. The log gets its name first: a crash in
-// between leaves a log without entries, which is named again.
+// newIdentity makes this node someone, with the log that was made for it.
 func (d *dataDir) newIdentity() error {
 	var err error
 	if d.node.ID, err = uuid.NewV7(); err != nil {
 		return fmt.Errorf("make a node id: %w", err)
 	}
-	if d.node.Log, err = uuid.NewV7(); err != nil {
-		return fmt.Errorf("make a log id: %w", err)
-	}
-	if err := d.log.Set([]byte(keyLogName), []byte(d.node.Log.String())); err != nil {
-		return fmt.Errorf("%w: %w", ErrDataDir, err)
-	}
+	d.node.Log = d.log.Name()
 	return d.writeIdentity()
 }
 
@@ -319,7 +311,7 @@ func (d *dataDir) hasState() (bool, error) {
 // wipe empties the directory of a node that left; the log must be closed. The
 // identity goes last, so that an interrupted wipe is finished at the next open.
 func (d *dataDir) wipe() error {
-	for _, name := range []string{dirSnapshots, fileLog, fileLog + suffixCompact, fileMembers, fileNode} {
+	for _, name := range []string{dirSnapshots, dirLog, fileVotes, fileVotes + suffixNew, fileMembers, fileNode} {
 		if err := os.RemoveAll(filepath.Join(d.path, name)); err != nil {
 			return fmt.Errorf("%w: %w", ErrDataDir, err)
 		}

@@ -79,6 +79,12 @@ func (c *cachedLog) drop(index uint64) {
 
 func bytesOf(e *raft.Log) int { return len(e.Data) + len(e.Extensions) }
 
+// IsMonotonic implements raft.MonotonicLogStore, as the log below does.
+func (c *cachedLog) IsMonotonic() bool {
+	below, ok := c.LogStore.(raft.MonotonicLogStore)
+	return ok && below.IsMonotonic()
+}
+
 // DeleteRange implements raft.LogStore. What is cached is forgotten first, so that
 // no entry is read that the log has not.
 func (c *cachedLog) DeleteRange(first, last uint64) error {

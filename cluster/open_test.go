@@ -10,7 +10,10 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"github.com/sluicegate/sluice/cluster/wal"
 )
 
 func TestOpenRefusesWhatMakesNoSense(t *testing.T) {
@@ -164,41 +167,95 @@ func TestOpenDamagedData(t *testing.T) {
 			}
 			return fileNode
 		}},
-		{"the log", func(t *testing.T, dir string) string {
-			path := filepath.Join(dir, "cluster", fileLog)
+		{"raft.db", func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "cluster", fileVotes)
 			replace(t, path, make([]byte, 64<<10))
 			return path
 		}},
-		{"the log is cut", func(t *testing.T, dir string) string {
-			path := filepath.Join(dir, "cluster", fileLog)
-			if err := os.Truncate(path, int64(3*os.Getpagesize())); err != nil {
+		{"raft.db is cut", func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "cluster", fileVotes)
+			if err := os.Truncate(path, int64(2*os.Getpagesize())); err != nil {
 				t.Fatal(err)
 			}
 			return path
 		}},
 		// A node that has lost its log has forgotten what it acknowledged. Two of
 		// three like that would elect each other and be a cluster without a past.
-		{"the log is gone", func(t *testing.T, dir string) string {
-			path := filepath.Join(dir, "cluster", fileLog)
+		{"raft.db is gone", func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "cluster", fileVotes)
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
 			return path
 		}},
-		{"the log and the snapshots are gone", func(t *testing.T, dir string) string {
-			path := filepath.Join(dir, "cluster", fileLog)
+		{"raft.db and the snapshots are gone", func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "cluster", fileVotes)
 			if err := errors.Join(os.Remove(path), os.RemoveAll(filepath.Join(dir, "cluster", dirSnapshots))); err != nil {
 				t.Fatal(err)
 			}
 			return path
 		}},
-		{"the log is another node's", func(t *testing.T, dir string) string {
-			other, _ := written(t)
-			data, err := os.ReadFile(filepath.Join(other, "cluster", fileLog))
+		{"the log is gone", func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "cluster", dirLog)
+			if err := os.RemoveAll(path); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}},
+		{"the log is empty", func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "cluster", dirLog)
+			l, err := wal.Create(path, uuid.New(), wal.Options{NoSync: true})
+			if err = errors.Join(err, l.Close()); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}},
+		{"an entry of the log", func(t *testing.T, dir string) string {
+			files, err := filepath.Glob(filepath.Join(dir, "cluster", dirLog, "*"))
+			if err != nil || len(files) == 0 {
+				t.Fatalf("%v, %v", files, err)
+			}
+			data, err := os.ReadFile(files[0])
 			if err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join(dir, "cluster", fileLog)
+			data[100] ^= 1
+			replace(t, files[0], data)
+			return files[0]
+		}},
+		{"the log is another node's", func(t *testing.T, dir string) string {
+			other, _ := written(t)
+			path := filepath.Join(dir, "cluster", dirLog)
+			if err := errors.Join(os.RemoveAll(path), os.CopyFS(path, os.DirFS(filepath.Join(other, "cluster", dirLog)))); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}},
+		{"all of the log is another node's", func(t *testing.T, dir string) string {
+			other, _ := written(t)
+			for _, name := range []string{dirLog, fileVotes} {
+				if err := os.RemoveAll(filepath.Join(dir, "cluster", name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.CopyFS(filepath.Join(dir, "cluster", dirLog), os.DirFS(filepath.Join(other, "cluster", dirLog))); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, "cluster", fileVotes)
+			data, err := os.ReadFile(filepath.Join(other, "cluster", fileVotes))
+			if err != nil {
+				t.Fatal(err)
+			}
+			replace(t, path, data)
+			return path
+		}},
+		{"raft.db is another node's", func(t *testing.T, dir string) string {
+			other, _ := written(t)
+			data, err := os.ReadFile(filepath.Join(other, "cluster", fileVotes))
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, "cluster", fileVotes)
 			replace(t, path, data)
 			return path
 		}},
@@ -221,17 +278,17 @@ func TestOpenDamagedData(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with a page of the log, looking for it does not panic.
-func TestVerifyLogNeverPanics(t *testing.T) {
+// Whatever is wrong with a page of raft.db, looking for it does not panic.
+func TestVerifyBoltNeverPanics(t *testing.T) {
 	t.Parallel()
 	dir, _ := written(t)
-	good, err := os.ReadFile(filepath.Join(dir, "cluster", fileLog))
+	good, err := os.ReadFile(filepath.Join(dir, "cluster", fileVotes))
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), fileLog)
+	path := filepath.Join(t.TempDir(), fileVotes)
 	replace(t, path, good)
-	if err := verifyLog(path); err != nil {
+	if err := verifyBolt(path); err != nil {
 		t.Fatalf("a sound log: %v", err)
 	}
 	page := os.Getpagesize()
@@ -242,7 +299,7 @@ func TestVerifyLogNeverPanics(t *testing.T) {
 			bad[i] = 0xff
 		}
 		replace(t, path, bad)
-		if verifyLog(path) != nil {
+		if verifyBolt(path) != nil {
 			found++
 		}
 	}

@@ -294,12 +294,9 @@ func (n *Node) rotateHere(ctx context.Context, key string) (*Encryption, error) 
 	if err != nil {
 		return nil, err
 	}
-	// What was deleted from the log's file is still in its free pages.
-	if err := n.data.log.compact(); err != nil {
-		if n.data.log.lostError() != nil {
-			n.fail(err)
-		}
-		return nil, err
+	// What was deleted from the log is still in its files.
+	if err := n.data.log.Rewrite(); err != nil {
+		return nil, fmt.Errorf("%w: the log cannot be written anew: %w", ErrDataDir, err)
 	}
 	n.log.Info("what this node stores is sealed with one key", zap.String("key", key))
 	return e, nil

@@ -110,8 +110,14 @@ func TestRotationUnderWrites(t *testing.T) {
 	}
 	marker := old.Seal(kindEntry, nil)[:seal.HeaderSize-24]
 	for _, path := range paths {
-		if data, err := os.ReadFile(filepath.Join(path, "cluster", fileLog)); err != nil || bytes.Contains(data, marker) {
-			t.Errorf("the log's file still holds something of the old key: %v", err)
+		files, err := filepath.Glob(filepath.Join(path, "cluster", dirLog, "*"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("files of the log: %v, %v", files, err)
+		}
+		for _, file := range files {
+			if data, err := os.ReadFile(file); err != nil || bytes.Contains(data, marker) {
+				t.Errorf("%s still holds something of the old key: %v", file, err)
+			}
 		}
 	}
 }
@@ -191,7 +197,7 @@ func TestRotationAfterACrash(t *testing.T) {
 	}
 	sealing(t, next, nodes...)
 	// The first node is done, the second has its snapshot and a log that was being
-	// copied, the third has begun nothing.
+	// written anew, the third has begun nothing.
 	if _, err := nodes[0].rotateHere(t.Context(), next.ID().String()); err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +205,7 @@ func TestRotationAfterACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	crash(t, nodes[1])
-	left := filepath.Join(paths[1], "cluster", fileLog+suffixCompact)
+	left := filepath.Join(paths[1], "cluster", dirLog, "0000000000000009.tmp")
 	if err := os.WriteFile(left, []byte(secretWord), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
 
+	"github.com/sluicegate/sluice/cluster/wal"
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/internal/seal"
 )
@@ -42,7 +42,7 @@ func TestNoFileHoldsASecret(t *testing.T) {
 				if sealed && len(found) > 0 {
 					t.Errorf("%s: the secret is in %s", when, found)
 				}
-				log, snapshots := strings.Contains(fmt.Sprint(found), fileLog), strings.Contains(fmt.Sprint(found), fileState)
+				log, snapshots := strings.Contains(fmt.Sprint(found), ".wal"), strings.Contains(fmt.Sprint(found), fileState)
 				if !sealed && (!log || !snapshots) {
 					t.Errorf("%s: the secret is not found in clear, only in %s", when, found)
 				}
@@ -240,31 +240,51 @@ func TestDamageOfWhatIsSealedIsFound(t *testing.T) {
 		t.Fatalf("no sealed entry: %v", err)
 	}
 	shutdown(t, n)
-	path := filepath.Join(dir, "cluster", fileLog)
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := bytes.Index(whole, entry.Data)
-	if at < 0 {
-		t.Fatal("the entry is not in the file")
-	}
 	for _, offset := range []int{seal.HeaderSize - 1, seal.HeaderSize + 5, len(entry.Data) - 1} {
-		broken := bytes.ReplaceAll(whole, entry.Data, flipped(entry.Data, offset))
-		if err := os.WriteFile(path, broken, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		changeEntry(t, dir, entry.Index, flipped(entry.Data, offset))
 		if _, err := Open(t.Context(), sealedConfig(t, dir, key)); !errors.Is(err, ErrCorruptData) {
 			t.Errorf("byte %d of an entry: %v", offset, err)
 		} else {
 			contains(t, err, fmt.Sprintf("entry %d", entry.Index))
 		}
 	}
-	if err := os.WriteFile(path, whole, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	changeEntry(t, dir, entry.Index, entry.Data)
 	if !has(open(t, sealedConfig(t, dir, key)), "alice") {
 		t.Error("put right, the state is not there")
+	}
+}
+
+// changeEntry writes a log anew, with other data in one entry.
+func changeEntry(t *testing.T, dir string, index uint64, data []byte) {
+	t.Helper()
+	path := filepath.Join(dir, "cluster", dirLog)
+	from, err := wal.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _ := from.FirstIndex() // these two cannot fail
+	last, _ := from.LastIndex()
+	var all []*raft.Log
+	for i := first; i <= last; i++ {
+		e := new(raft.Log)
+		if err := from.GetLog(i, e); err != nil {
+			t.Fatal(err)
+		}
+		if i == index {
+			e.Data = data
+		}
+		all = append(all, e)
+	}
+	name := from.Name()
+	if err := from.Close(); err != nil {
+		t.Fatal(err)
+	}
+	to, err := wal.Create(path, name, wal.Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(to.StoreLogs(all), to.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -356,7 +376,7 @@ func TestALogThatWasNotMadeYet(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "cluster"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	db, err := bbolt.Open(filepath.Join(dir, "cluster", fileLog), 0o600, nil)
+	db, err := bbolt.Open(filepath.Join(dir, "cluster", fileVotes), 0o600, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 
+	"github.com/sluicegate/sluice/cluster/wal"
 	"github.com/sluicegate/sluice/fsm"
 	"github.com/sluicegate/sluice/internal/seal"
 )
@@ -154,36 +155,58 @@ func (d *dataDir) checkSealed(keys *seal.Keys) error {
 		d.sealed = err == nil && id != ""
 		// One that does not read is for check to find.
 	}
-	path := filepath.Join(d.path, fileLog)
-	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
-		return nil // a log still to be made, or one that verifyLog has told about
-	}
-	made := false
-	err := readLog(path, func(tx *bbolt.Tx) error {
-		made = tx.Bucket([]byte(bucketLog)) != nil // a crash at its making leaves none
-		return nil
-	})
-	if err != nil || !made {
+	old, err := d.holdsOldEntries()
+	if err != nil {
 		return err
 	}
-	return withoutPanic(func() error {
-		log, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: lockWait}})
-		if err != nil {
-			return err
-		}
-		err = eachCommand(log, func(index uint64, data []byte) error {
-			if !seal.IsSealed(data) {
-				return nil
+	if old {
+		path := filepath.Join(d.path, fileVotes)
+		return withoutPanic(func() error {
+			log, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: lockWait}})
+			if err != nil {
+				return err
 			}
-			d.sealed = true
-			return openable(path, index, data, keys)
+			return errors.Join(d.checkEntries(path, log, keys), log.Close())
 		})
-		return errors.Join(err, log.Close())
+	}
+	path := filepath.Join(d.path, dirLog)
+	log, err := wal.Read(path)
+	if errors.Is(err, wal.ErrNone) {
+		return nil // still to be made, or for openLogStore to miss
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.checkEntries(path, log, keys), log.Close())
+}
+
+// checkEntries makes sure that the entries of a log can be opened.
+func (d *dataDir) checkEntries(path string, log logReader, keys *seal.Keys) error {
+	return eachCommand(log, func(index uint64, data []byte) error {
+		if !seal.IsSealed(data) {
+			return nil
+		}
+		d.sealed = true
+		return openable(path, index, data, keys)
 	})
 }
 
-// bucketLog is where raft's store keeps the entries.
-const bucketLog = "logs"
+// holdsOldEntries says whether the entries are in raft.db yet.
+func (d *dataDir) holdsOldEntries() (old bool, err error) {
+	path := filepath.Join(d.path, fileVotes)
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		return false, nil // still to be made, or verifyBolt has told
+	}
+	err = readBolt(path, func(tx *bbolt.Tx) error {
+		keys := tx.Bucket([]byte(bucketVotes)) // a crash at its making leaves none
+		old = keys != nil && keys.Get([]byte(keyLogName)) != nil
+		return nil
+	})
+	return old, err
+}
+
+// bucketVotes is where raft-boltdb keeps what is not an entry.
+const bucketVotes = "conf"
 
 func openable(path string, index uint64, data []byte, keys *seal.Keys) error {
 	missing := (*seal.MissingKeyError)(nil)

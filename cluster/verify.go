@@ -10,14 +10,14 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// errLogDamaged is given for a log file whose pages do not read.
+// errLogDamaged is given for a raft.db whose pages do not read.
 var errLogDamaged = errors.New("its pages are damaged")
 
-// verifyLog reads all of a log before it is opened for writing. bbolt meets a
+// verifyBolt reads all of a raft.db before it is opened for writing. bbolt meets a
 // damaged page with a panic, and when it opens for writing it does so in a
 // goroutine of its own, where nothing can catch it; a reader's panic is caught
-// here. A file that is not there, or is empty, is a log still to be made.
-func verifyLog(path string) error {
+// here. A file that is not there, or is empty, is one still to be made.
+func verifyBolt(path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
 		return nil
@@ -25,11 +25,11 @@ func verifyLog(path string) error {
 	if err != nil {
 		return err
 	}
-	return readLog(path, readAll)
+	return readBolt(path, readAll)
 }
 
-// readLog has a log read that is not to be changed.
-func readLog(path string, read func(*bbolt.Tx) error) error {
+// readBolt has a raft.db read that is not to be changed.
+func readBolt(path string, read func(*bbolt.Tx) error) error {
 	return withoutPanic(func() (err error) {
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockWait})
 		if err != nil {
@@ -43,7 +43,7 @@ func readLog(path string, read func(*bbolt.Tx) error) error {
 	})
 }
 
-// withoutPanic makes an error of a panic that a damaged log causes.
+// withoutPanic makes an error of a panic that a damaged file causes.
 func withoutPanic(f func() error) (err error) {
 	// The file is mapped: a page behind its end is a fault, not an error.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
