@@ -157,7 +157,7 @@ func (w *write) run(ctx context.Context) (*fsm.Result, error) {
 func (w *write) try(ctx context.Context) (*fsm.Result, error) {
 	n := w.node
 	if n.IsLeader() {
-		result, err := n.applyLocal(ctx, w.data)
+		result, _, err := n.applyLocal(ctx, w.data)
 		w.sent = w.sent || errors.Is(err, ErrOutcomeUnknown)
 		return result, err
 	}
@@ -178,11 +178,13 @@ func (w *write) try(ctx context.Context) (*fsm.Result, error) {
 			<-watched
 		}()
 	}
-	result, sent, err := n.client.apply(ctx, leader, n.dir.address(leader), w.data, w.lost)
+	answer, sent, err := n.client.apply(ctx, leader, n.dir.address(leader), w.data, w.lost)
 	if err != nil {
 		w.sent, w.lost = w.sent || sent, true
+		return nil, err
 	}
-	return result, err
+	n.commits.hear(commitment{leader: leader, term: answer.Term, index: answer.At})
+	return answer.Result, nil
 }
 
 // cancelWhenReplaced ends a call to a leader once there is another one: the old
@@ -245,21 +247,23 @@ func (n *Node) ApplyLocal(ctx context.Context, c *fsm.Command) (*fsm.Result, err
 	if data, err = n.seal(c.Type, data); err != nil {
 		return nil, err
 	}
-	return n.applyLocal(ctx, data)
+	result, _, err := n.applyLocal(ctx, data)
+	return result, err
 }
 
-func (n *Node) applyLocal(ctx context.Context, data []byte) (*fsm.Result, error) {
+func (n *Node) applyLocal(ctx context.Context, data []byte) (result *fsm.Result, index uint64, err error) {
 	if !n.IsLeader() || n.conf.Machine.ClusterID() == "" {
-		return nil, ErrNotLeader // or not yet: a cluster's first command is its id
+		return nil, 0, ErrNotLeader // or not yet: a cluster's first command is its id
 	}
 	return n.commit(ctx, data)
 }
 
-// commit gives a command to raft and waits until it is applied here.
-func (n *Node) commit(ctx context.Context, data []byte) (*fsm.Result, error) {
+// commit gives a command to raft and waits until it is applied here. index is that
+// of its entry: of a write that was asked for again, the result has the first one's.
+func (n *Node) commit(ctx context.Context, data []byte) (result *fsm.Result, index uint64, err error) {
 	done, err := n.applies.begin()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer done()
 	var future raft.ApplyFuture
@@ -270,18 +274,18 @@ func (n *Node) commit(ctx context.Context, data []byte) (*fsm.Result, error) {
 	switch {
 	case err == nil:
 		if result, ok := future.Response().(*fsm.Result); ok {
-			return result, nil
+			return result, future.Index(), nil
 		}
 		// It is committed, and others apply it: only this node stands still.
-		return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ErrHalted)
+		return nil, 0, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ErrHalted)
 	case errors.Is(err, raft.ErrRaftShutdown):
-		return nil, ErrClosed
+		return nil, 0, ErrClosed
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		return nil, fmt.Errorf("%w: %w", ErrNotLeader, err)
+		return nil, 0, fmt.Errorf("%w: %w", ErrNotLeader, err)
 	case errors.Is(err, raft.ErrLeadershipLost):
-		return nil, fmt.Errorf("%w: %w: %w", ErrNotLeader, ErrOutcomeUnknown, err)
+		return nil, 0, fmt.Errorf("%w: %w: %w", ErrNotLeader, ErrOutcomeUnknown, err)
 	}
-	return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	return nil, 0, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 }
 
 // applies knows which applies are under way, and counts them.

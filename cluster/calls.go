@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/fsm"
 )
 
 // Calls between nodes are plain HTTP on the cluster port.
@@ -39,6 +41,14 @@ const (
 	// readLongest bounds the reading of a call, not the time until its answer.
 	readLongest = 10 * time.Second
 )
+
+// applyAnswer is what comes of a write. Term and At are those of its entry in the
+// log, 0 in answers of older builds.
+type applyAnswer struct {
+	*fsm.Result
+	Term uint64 `json:"term,omitempty"`
+	At   uint64 `json:"at,omitempty"`
+}
 
 // nodeInfo is what a node tells of itself when asked.
 type nodeInfo struct {
@@ -288,11 +298,12 @@ func (n *Node) answerApply(r *http.Request, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, err := n.applyLocal(r.Context(), body)
+	result, index, err := n.applyLocal(r.Context(), body)
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(result)
+	c := n.committed(index)
+	return json.Marshal(applyAnswer{Result: result, Term: c.term, At: c.index})
 }
 
 func (n *Node) answerJoin(r *http.Request, body []byte) ([]byte, error) {

@@ -148,14 +148,14 @@ func (e *remoteError) Error() string { return e.message }
 func (e *remoteError) Unwrap() error { return e.is }
 
 // apply hands a command to the leader.
-func (c *client) apply(ctx context.Context, leader, address string, data []byte, fresh bool) (result *fsm.Result, sent bool, err error) {
+func (c *client) apply(ctx context.Context, leader, address string, data []byte, fresh bool) (result applyAnswer, sent bool, err error) {
 	answer, sent, err := c.do(ctx, request{method: http.MethodPost, address: address, path: pathApply, target: leader, body: data, fresh: fresh})
 	if err != nil {
-		return nil, sent, err
+		return result, sent, err
 	}
-	result = new(fsm.Result)
-	if err := json.Unmarshal(answer, result); err != nil {
-		return nil, true, fmt.Errorf("answer of the leader: %w", err)
+	result.Result = new(fsm.Result)
+	if err := json.Unmarshal(answer, &result); err != nil {
+		return result, true, fmt.Errorf("answer of the leader: %w", err)
 	}
 	return result, true, nil
 }

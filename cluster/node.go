@@ -40,6 +40,7 @@ type Node struct {
 	gossip          *gossip
 	state           *stateMachine
 	raft            *raft.Raft
+	entries         *cachedLog // of raft's log
 	raftTransport   *raft.NetworkTransport
 	server          *http.Server
 	client          *client
@@ -71,6 +72,7 @@ type Node struct {
 
 	writes  chan struct{} // one place for each write that waits here
 	applies *applies
+	commits *commits
 	reach   reachability
 	finding finder
 }
@@ -91,7 +93,7 @@ func Open(ctx context.Context, conf Config) (*Node, error) {
 		leaderMoved: newBroadcast(),
 		lookAfter:   make(chan struct{}, 1), tell: make(chan struct{}, 1), dirty: make(chan struct{}, 1),
 		failed: make(chan struct{}),
-		writes: make(chan struct{}, maxWrites), applies: newApplies(), reach: reachability{turn: make(chan struct{}, 1)}}
+		writes: make(chan struct{}, maxWrites), applies: newApplies(), commits: newCommits(), reach: reachability{turn: make(chan struct{}, 1)}}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.dir = newDirectory(func() { wake(n.lookAfter) })
 	for name, h := range conf.Handlers {
@@ -112,7 +114,7 @@ func (n *Node) start(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, loop := range []func(){n.membershipLoop, n.tellLoop, n.leadershipLoop, n.snapshotLoop, n.watchLoop, n.failoverLoop} {
+	for _, loop := range []func(){n.membershipLoop, n.tellLoop, n.leadershipLoop, n.snapshotLoop, n.watchLoop, n.failoverLoop, n.commitLoop} {
 		n.loops.Go(loop)
 	}
 	n.log.Info("cluster node started", zap.String("id", n.id), zap.String("name", n.name),
@@ -169,7 +171,8 @@ func (n *Node) startRaft(context.Context) error {
 		ServerAddressProvider: idIsAddress{},
 	})
 	var err error
-	n.raft, err = raft.NewRaft(n.raftConfig(logger), n.state, newCachedLog(n.data.log), n.data.log, n.data.snapshots, raftTransport{n.raftTransport})
+	n.entries = newCachedLog(n.data.log)
+	n.raft, err = raft.NewRaft(n.raftConfig(logger), n.state, n.entries, n.data.log, n.data.snapshots, raftTransport{n.raftTransport})
 	close(started)
 	// raft passes over a snapshot that the state machine refuses, and takes an
 	// older one in silence.

@@ -156,7 +156,7 @@ func (n *Node) takeOver(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := n.commit(ctx, data); err != nil {
+		if _, _, err := n.commit(ctx, data); err != nil {
 			return fmt.Errorf("name the cluster: %w", err)
 		}
 		n.log.Info("a new cluster", zap.String("cluster_id", n.conf.Machine.ClusterID()))

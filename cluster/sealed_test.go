@@ -195,7 +195,7 @@ func TestAnEntryThatDoesNotOpenStopsTheNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	index := n.conf.Machine.Index()
-	if _, err := n.commit(t.Context(), other.Seal(kindEntry, data)); !errors.Is(err, ErrHalted) || !errors.Is(err, ErrOutcomeUnknown) {
+	if _, _, err := n.commit(t.Context(), other.Seal(kindEntry, data)); !errors.Is(err, ErrHalted) || !errors.Is(err, ErrOutcomeUnknown) {
 		t.Errorf("the writer is told %v", err)
 	}
 	<-n.Failed()
@@ -204,7 +204,7 @@ func TestAnEntryThatDoesNotOpenStopsTheNode(t *testing.T) {
 	} else {
 		contains(t, err, other.ID().String())
 	}
-	if _, err := n.commit(t.Context(), key.Seal(kindEntry, data)); !errors.Is(err, ErrHalted) {
+	if _, _, err := n.commit(t.Context(), key.Seal(kindEntry, data)); !errors.Is(err, ErrHalted) {
 		t.Errorf("it goes on after what it could not apply: %v", err)
 	}
 	if err := n.takeSnapshot(t.Context()); err == nil {
