@@ -105,7 +105,7 @@ func interrupted(t *testing.T, o options) {
 		t.Fatal(err)
 	}
 	time.AfterFunc(100*time.Millisecond, cancel)
-	if _, err := b.load(ctx, n, "w"); err == nil {
+	if _, err := b.load(ctx, n, "w", b.opts.sizes.clients, 0); err == nil {
 		t.Error("an hour of writes ended without an error")
 	}
 	if err := b.all(ctx, io.Discard); err == nil || !strings.Contains(err.Error(), "interrupted") {

@@ -31,6 +31,26 @@ type writer struct {
 	since, until time.Time
 	count, total int // writes that count, and all
 	posts        []time.Duration
+	// every is how far apart its writes are due, 0: one when the one before is done;
+	// due is when the next is.
+	every time.Duration
+	due   time.Time
+}
+
+// turn waits until the next write is due, and tells since when it counts: late is
+// who was not done with the one before, not who woke up late.
+func (w *writer) turn() time.Time {
+	now := time.Now()
+	if w.every == 0 {
+		return now
+	}
+	due := w.due
+	w.due = due.Add(w.every)
+	if !now.Before(due) {
+		return due
+	}
+	time.Sleep(due.Sub(now))
+	return time.Now()
 }
 
 // done is what all writers did together.
@@ -112,16 +132,16 @@ func (w *writer) write(method, path, body string, status int, field, value strin
 	if body != "" {
 		content = []byte(body)
 	}
-	start := time.Now()
+	start := w.turn()
 	a, err := w.c.do(method, path, content)
 	if err != nil {
 		return nil, err
 	}
 	w.total++
-	if start.After(w.since) && start.Add(a.took).Before(w.until) {
+	if took := time.Since(start); start.After(w.since) && start.Add(took).Before(w.until) {
 		w.count++
 		if method == http.MethodPost {
-			w.posts = append(w.posts, a.took)
+			w.posts = append(w.posts, took)
 		}
 	}
 	if err := a.served(); err != nil {
@@ -133,9 +153,10 @@ func (w *writer) write(method, path, body string, status int, field, value strin
 	return a, a.has(status, field, value)
 }
 
-// load runs the writers against one node and adds up what they did.
-func (b *bench) load(ctx context.Context, n *node, name string) (*done, error) {
-	writers := make([]*writer, b.opts.sizes.clients)
+// load runs so many writers against one node and adds up what they did. rate is how
+// many writes a second are due, 0: as many as go.
+func (b *bench) load(ctx context.Context, n *node, name string, clients int, rate float64) (*done, error) {
+	writers := make([]*writer, clients)
 	errs := make([]error, len(writers))
 	since := time.Now().Add(min(warmUp, b.opts.duration))
 	for i := range writers {
@@ -144,7 +165,11 @@ func (b *bench) load(ctx context.Context, n *node, name string) (*done, error) {
 			return nil, err
 		}
 		defer c.close()
-		writers[i] = &writer{c: c, name: name + "-" + strconv.Itoa(i), since: since, until: since.Add(b.opts.duration)}
+		w := &writer{c: c, name: name + "-" + strconv.Itoa(i), since: since, until: since.Add(b.opts.duration)}
+		if writers[i] = w; rate > 0 {
+			w.every = time.Duration(float64(clients) / rate * float64(time.Second))
+			w.due = time.Now().Add(w.every * time.Duration(i) / time.Duration(clients))
+		}
 	}
 	var all sync.WaitGroup
 	for i, w := range writers {
@@ -170,7 +195,11 @@ func (b *bench) load(ctx context.Context, n *node, name string) (*done, error) {
 type through struct {
 	leader              bool
 	rate, p50, p99, cpu *figure
+	paced, lone         *figure // p50 of POST
 }
+
+// pace is how many mixed writes a second are due where not as many as go are made.
+const pace = 1000
 
 func newThrough(kind string, leader, usual bool) *through {
 	rate := &figure{what: "mixed writes through " + kind, unit: "1/s", atLeast: true}
@@ -179,6 +208,8 @@ func newThrough(kind string, leader, usual bool) *through {
 		rate:   rate.withGoal(usual, 1000),
 		p50:    (&figure{what: "POST among those through " + kind + ", p50", unit: "ms"}).withGoal(usual, 5),
 		p99:    &figure{what: "POST among those through " + kind + ", p99", unit: "ms"},
+		paced:  (&figure{what: fmt.Sprintf("POST among %d a second through %s, p50", pace, kind), unit: "ms"}).withGoal(usual, 5),
+		lone:   (&figure{what: "POST of one client alone through " + kind + ", p50", unit: "ms"}).withGoal(usual, 5),
 		cpu:    &figure{what: "CPU of the three nodes together for one write through " + kind, unit: "us"},
 	}
 }
@@ -188,10 +219,11 @@ func measureWrites(ctx context.Context, b *bench, rounds int) ([]*figure, error)
 	usual := b.opts.sizes.clients == usualSizes().clients
 	kinds := []*through{newThrough("a follower", false, usual), newThrough("the leader", true, usual)}
 	disk := newDiskFigures()
-	kinds[0].rate.note = fmt.Sprintf("%d clients; %s", b.opts.sizes.clients, mix)
+	kinds[0].rate.note = fmt.Sprintf("%d clients, each of which writes again when it is answered; %s", b.opts.sizes.clients, mix)
+	kinds[0].paced.note = fmt.Sprintf("the same %d clients and the same mix; counted from when the write was due, if its client was not free then", b.opts.sizes.clients)
 	figures := disk.list()
 	for _, k := range kinds {
-		figures = append(figures, k.rate, k.p50, k.p99, k.cpu)
+		figures = append(figures, k.rate, k.p50, k.p99, k.cpu, k.paced, k.lone)
 	}
 	c, err := b.startCluster(ctx, "writes")
 	if err != nil {
@@ -224,7 +256,8 @@ func measureWrites(ctx context.Context, b *bench, rounds int) ([]*figure, error)
 				}
 				k.rate.note += " (a round was done anew: the leader changed)"
 			}
-			b.say("writes, round %d, %s: %.0f/s, POST p50 %.2f ms", round+1, k.rate.what, last(k.rate), last(k.p50))
+			b.say("writes, round %d, %s: %.0f/s, POST p50 %.2f ms, at %d/s %.2f, alone %.2f", round+1, k.rate.what,
+				last(k.rate), last(k.p50), pace, last(k.paced), last(k.lone))
 		}
 	}
 	return figures, nil
@@ -249,13 +282,21 @@ func (b *bench) writeRound(ctx context.Context, c *cluster, k *through, name str
 	if err != nil {
 		return false, err
 	}
-	did, err := b.load(ctx, n, name)
+	did, err := b.load(ctx, n, name, b.opts.sizes.clients, 0)
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", n.name, err)
 	}
 	after, err := machine.UsageOf(c.pids())
 	if err != nil {
 		return false, err
+	}
+	paced, err := b.load(ctx, n, name+"-paced", b.opts.sizes.clients, pace)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", n.name, err)
+	}
+	lone, err := b.load(ctx, n, name+"-lone", 1, 0)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", n.name, err)
 	}
 	if now, err := c.leader(ctx); err != nil || now != leader {
 		return false, err
@@ -264,6 +305,8 @@ func (b *bench) writeRound(ctx context.Context, c *cluster, k *through, name str
 	k.rate.add(float64(did.count) / b.opts.duration.Seconds())
 	k.p50.add(milliseconds(quantile(did.posts, 0.5)))
 	k.p99.add(milliseconds(quantile(did.posts, 0.99)))
+	k.paced.add(milliseconds(quantile(paced.posts, 0.5)))
+	k.lone.add(milliseconds(quantile(lone.posts, 0.5)))
 	k.cpu.add(microseconds(cpu) / float64(did.total))
 	return true, nil
 }
