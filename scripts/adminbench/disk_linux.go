@@ -19,8 +19,8 @@ const (
 )
 
 // diskFigures tell how often a second the disk of the nodes keeps 4 KiB for good: what the log of a node, and of
-// three on one disk, can be no faster than, unless several writes share one. The log (bbolt) writes most pages over
-// older ones, which is faster than to append.
+// three on one disk, can be no faster than, unless several writes share one. The log writes over zeros, which is
+// faster than to append.
 type diskFigures struct{ over, three, appended *figure }
 
 func newDiskFigures() *diskFigures {
