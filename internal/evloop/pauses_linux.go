@@ -8,9 +8,9 @@ import "time"
 // so that it sleeps. So where pauses are short, the loop looks out for that long
 // before it sleeps: what that costs, if nothing comes, is about what it would have saved.
 const (
-	lookOut = 10 * time.Microsecond
-	// shortSleep is a sleep that looking out would have spared.
-	shortSleep = 2 * lookOut
+	lookOut = 20 * time.Microsecond
+	// shortSleep is a sleep that looking out would have spared: waking up is part of it.
+	shortSleep = lookOut + 10*time.Microsecond
 )
 
 // pauses is what is known of how long the loop has nothing to do.
