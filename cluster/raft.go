@@ -239,7 +239,8 @@ func (n *Node) snapshotLoop() {
 			return
 		}
 		n.settle(policy.Quiet, policy.Longest)
-		if !pause(n.ctx, time.Until(rested)) {
+		// Both: nothing to wait for and the end are there at once, at times.
+		if !pause(n.ctx, time.Until(rested)) || n.ctx.Err() != nil {
 			return
 		}
 		select {
