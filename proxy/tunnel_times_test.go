@@ -107,8 +107,11 @@ func TestTunnelSendTimeout(t *testing.T) {
 // read timeout, which is for a service that says nothing.
 func TestSlowReaderOfATunnel(t *testing.T) {
 	const length = 32 << 20 // more than sockets hold
+	// Made beforehand: on a busy machine the race detector may take longer for so
+	// much than the service may be silent.
+	data := make([]byte, length)
 	w, dials := tunnelWorld(t, object{"read_timeout": 1000}, nil, func(c net.Conn, _ *bufio.Reader) {
-		_, _ = c.Write(make([]byte, length))
+		_, _ = c.Write(data)
 	})
 	clients := map[string]*faultyClient{}
 	for name, dial := range dials {
