@@ -127,7 +127,10 @@ func (l *Log) newSegment(number, from uint64, room int64) (*segment, error) {
 	}
 	s := &segment{number: number, from: from, first: from, path: segmentPath(l.dir, number), file: f, end: segmentHead}
 	if err := l.publish(s); err != nil {
-		return nil, errors.Join(err, f.Close(), os.RemoveAll(f.Name()))
+		// Whether it is there is not known: what is written to the one before from
+		// here on would be void if it is.
+		l.failed = fmt.Errorf("new file of the log: %w", err)
+		return nil, errors.Join(l.failed, f.Close())
 	}
 	return s, nil
 }

@@ -77,12 +77,12 @@ func Create(dir string, name uuid.UUID, opts Options) (*Log, error) {
 	}
 	l := newLog(dir, name, opts)
 	s, err := l.newSegment(1, 0, 0)
-	if err == nil {
-		l.segments = []*segment{s}
-		err = l.syncDir(filepath.Dir(dir))
-	}
 	if err != nil {
 		return nil, fmt.Errorf("create log: %w", err)
+	}
+	l.segments = []*segment{s}
+	if err := l.syncDir(filepath.Dir(dir)); err != nil {
+		return nil, errors.Join(fmt.Errorf("create log: %w", err), l.Close())
 	}
 	return l, nil
 }

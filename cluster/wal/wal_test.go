@@ -292,6 +292,27 @@ func TestNoRoomForAFile(t *testing.T) {
 	}
 }
 
+// TestAFileThatMayBeThere: where it is not known whether the next file has its name,
+// nothing is written to the one before, which would be void after a restart.
+func TestAFileThatMayBeThere(t *testing.T) {
+	l := create(t, small)
+	store(t, l, entries(1, 8, 100)...) // more than half: the next one is made
+	l.makers.Wait()
+	dir := l.dir
+	l.dir = filepath.Join(dir, "nowhere")
+	first := l.StoreLogs(entries(9, 20, 100))
+	l.dir = dir
+	if first == nil {
+		t.Fatal("it was stored")
+	}
+	if err := l.StoreLogs(entries(9, 9, 1)); err == nil || !errors.Is(first, errors.Unwrap(err)) {
+		t.Errorf("the next one, for which there is room: %v, after %v", err, first)
+	}
+	if got := content(t, reopen(t, l)); len(got) != 8 {
+		t.Errorf("%d entries", len(got))
+	}
+}
+
 func channel(c chan *os.File) func(func(*os.File) bool) {
 	return func(yield func(*os.File) bool) {
 		select {
