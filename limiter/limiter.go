@@ -87,6 +87,9 @@ const (
 	// own clock is taken for it.
 	clockPatience = 2 * time.Second
 	closePatience = 500 * time.Millisecond
+	// handOverLongest is how long a node that leaves hands tokens over, if nothing
+	// else bounds it.
+	handOverLongest = 2 * time.Second
 )
 
 // Peers is the rest of the cluster, as the limiter sees it. Methods must obey
@@ -375,6 +378,15 @@ func (l *Limiter) Close() {
 	l.lead.stop()
 }
 
+// handOverEnd is until when tokens are handed over.
+func handOverEnd(ctx context.Context) time.Time {
+	now := time.Now()
+	if end, ok := ctx.Deadline(); ok {
+		return now.Add(end.Sub(now) / 2)
+	}
+	return now.Add(handOverLongest)
+}
+
 // Release lets go of the file of tokens after Close. It must not be called while
 // anybody may still be in Take; a process that ends need not call it.
 func (l *Limiter) Release() error {
@@ -384,13 +396,20 @@ func (l *Limiter) Release() error {
 	return l.table.Close()
 }
 
-// Leave gives up this node's shares of windows to come, before it leaves the
-// cluster for good.
+// Leave gives up this node's shares of windows to come, and hands what it holds of
+// those that have begun to the other nodes, before it leaves the cluster for good.
+// Requests that come now or later may be refused. What is not handed over by half
+// of the context's time is lost to all until its windows end.
 func (l *Limiter) Leave(ctx context.Context) error {
 	core := l.core.Load()
 	if core == nil {
 		return nil
 	}
-	core.Resign()
+	core.HandOver(l.mono())
+	for end := handOverEnd(ctx); !core.HandedOver() && time.Now().Before(end); {
+		if !l.sleep(ctx, time.Millisecond) {
+			break
+		}
+	}
 	return l.change(ctx, ledger.Change{Kind: ledger.Leave, Member: core.Member()})
 }

@@ -350,6 +350,31 @@ func TestLeaveIsForGood(t *testing.T) {
 	})
 }
 
+// TestLeaveHandsOver: nothing is lost with a node that leaves.
+func TestLeaveHandsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cluster(t, 3, nil)
+		lim := perMinute(1000)
+		spend := func(node int) bool {
+			time.Sleep(time.Millisecond)
+			return c.Limiter(node).Take(t.Context(), lim, "key").Admitted
+		}
+		admitted := 0
+		for ; admitted < 100 && spend(2); admitted++ {
+		}
+		if err := c.Limiter(2).Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c.Stop(2)
+		for spend(admitted % 2) {
+			admitted++
+		}
+		if admitted != 1000 {
+			t.Errorf("%d of 1000 admitted", admitted)
+		}
+	})
+}
+
 // TestSlidingAtOnce: a sliding limit that is created in a cluster just born waits
 // for everybody to have a share, and then admits all.
 func TestSlidingAtOnce(t *testing.T) {

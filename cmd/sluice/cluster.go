@@ -44,8 +44,8 @@ func leaveCommand(admin *adminOptions) *cobra.Command {
 		Use:   "leave",
 		Short: "Take the node that is asked out of its cluster, and stop it",
 		Long: `Leave makes the node behind --admin give up its membership: it finishes its
-requests, gives up its shares of rate limits, hands over leadership if it has it,
-is removed from the cluster, and stops. To stop a node that shall come back, send it
+requests, hands what it holds of rate limits to the other nodes, hands over
+leadership if it has it, is removed from the cluster, and stops. To stop a node that shall come back, send it
 SIGTERM: that is a restart and changes no membership.`,
 		Example: `  sluice cluster leave --admin http://localhost:28001`,
 		Args:    cobra.NoArgs,

@@ -134,8 +134,9 @@ func (g *gateway) finishPlugins(ctx context.Context) error {
 	return nil
 }
 
-// giveSharesUp takes this node out of the windows to come. What does not get
-// through in time shows when the leader has not heard of the node for a while.
+// giveSharesUp takes this node out of the windows to come, and hands over what it
+// holds of those that have begun. What does not get through in time shows when the
+// leader has not heard of the node for a while.
 func (g *gateway) giveSharesUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, sharesTimeout)
 	defer cancel()

@@ -84,6 +84,9 @@ type rules struct {
 	joined   func(since, fill int64) int64
 	life     func(ticks int64) int64
 	borrowed func(own, until int64) bool
+	// handed is what a node that leaves gives back of what it has taken out of a
+	// cell.
+	handed func(left int64) int64
 }
 
 var theRules = rules{
@@ -97,6 +100,7 @@ var theRules = rules{
 	joined:   func(since, fill int64) int64 { return since + fill },
 	life:     func(ticks int64) int64 { return ticks },
 	borrowed: func(own, until int64) bool { return own <= until },
+	handed:   func(left int64) int64 { return left },
 }
 
 // shard is a part of the key space with a lock of its own.

@@ -159,6 +159,7 @@ const (
 	fence     = 5
 	newLimit  = 6
 	topUp     = 7
+	leave     = 8
 )
 
 // trouble does something bad now and then.
@@ -167,7 +168,7 @@ func (s *scenario) trouble() {
 	n := w.nodes[w.rnd.IntN(len(w.nodes))]
 	kind := w.mutants.trouble
 	if kind == 0 {
-		kind = 1 + w.rnd.IntN(7)
+		kind = 1 + w.rnd.IntN(8)
 	}
 	switch kind {
 	case crash, crash + 1:
@@ -194,6 +195,19 @@ func (s *scenario) trouble() {
 		s.change(w.rnd.IntN(len(s.limits)))
 	case topUp:
 		s.topUp()
+	case leave:
+		if !n.up || n.leaving {
+			break
+		}
+		n.leave(func() {
+			keep := w.rnd.IntN(2) == 0
+			w.after(w.rnd.Int64N(5*second), func() {
+				if !n.up {
+					n.start(keep)
+					n.catchUp()
+				}
+			})
+		})
 	}
 	w.after(w.rnd.Int64N(4*second), s.trouble)
 }
@@ -393,10 +407,10 @@ func TestMutants(t *testing.T) {
 		"no freshness rule (S2)": {rules: func(r *rules) {
 			r.fresh = func(int64, int64) bool { return true }
 		}},
-		"a slice too few is looked back": {likely: 30, rules: func(r *rules) {
+		"a slice too few is looked back": {likely: 40, rules: func(r *rules) {
 			r.slices = func(p window.Period) int64 { return p.Slices() - 1 }
 		}},
-		"what was borrowed is kept after its slice": {likely: 171, rules: func(r *rules) {
+		"what was borrowed is kept after its slice": {likely: 219, rules: func(r *rules) {
 			r.used = func(own, left int64) int64 { return own - left }
 		}},
 		"who may have been fenced admits what is in flight": {rules: func(r *rules) {
@@ -423,6 +437,9 @@ func TestMutants(t *testing.T) {
 			r.least = func(_, later int64) int64 { return later }
 		}},
 		"a duplicate reply is credited": {twice: true},
+		"a node that leaves gives back more than it had": {trouble: leave, rules: func(r *rules) {
+			r.handed = func(left int64) int64 { return left + 1 }
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

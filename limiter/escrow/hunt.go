@@ -311,7 +311,7 @@ func (s *shard) preparePeers(h *hunt) {
 	for _, m := range v.rosters.Last().Members {
 		add(m)
 	}
-	if h.pool == poolUnknown && fresh && d.Pool(h.budget.Period, most) <= 0 && s.bonus(h.cell) == 0 {
+	if h.pool == poolUnknown && fresh && d.Pool(h.budget.Period, most) <= 0 && s.bonus(h.cell) == 0 && !v.misses(d) {
 		h.pool = poolNone
 	}
 }

@@ -63,10 +63,6 @@ func (c *Core) readyBatch(mono int64, now Instant) *ledger.Batch {
 	return b
 }
 
-// Resign is for a node that leaves for good: it asks for no place in the roster
-// any more.
-func (c *Core) Resign() { c.leaving.Store(true) }
-
 // readyJoin asks for a place in the roster, if this process has none.
 func (c *Core) readyJoin(mono int64) *ledger.Change {
 	v := c.view.Load()
@@ -157,6 +153,10 @@ func (c *Core) learn(now Instant, o *ledger.Outcome) {
 	if o.Rosters != nil {
 		v.rosters = o.Rosters
 		c.forgetNodes(&v)
+	}
+	if len(o.Left) > 0 {
+		v.seeOff(o.Left)
+		defer c.lookAgain(now)
 	}
 	switch {
 	case v.in(v.member):

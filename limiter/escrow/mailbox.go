@@ -24,7 +24,7 @@ type mailbox struct {
 const maxNews = 1 << 14
 
 // maxReturns bounds what waits to be given back; the rest is lost.
-const maxReturns = 1 << 12
+const maxReturns = 1 << 16
 
 func (b *mailbox) ask(node string, h *hunt) {
 	b.mu.Lock()
@@ -48,6 +48,17 @@ func (b *mailbox) giveBack(a ledger.Ask) {
 	if len(b.returns) < maxReturns {
 		b.returns = append(b.returns, a)
 	}
+}
+
+// mayGiveBack says whether there is room for more, givesBack whether something
+// waits.
+func (b *mailbox) mayGiveBack() bool { return b.returning() < maxReturns }
+func (b *mailbox) givesBack() bool   { return b.returning() > 0 }
+
+func (b *mailbox) returning() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.returns)
 }
 
 // takeReturns gives at most n of them.

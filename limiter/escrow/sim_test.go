@@ -92,6 +92,7 @@ type simNode struct {
 	limits   []*Limit
 	pumping  bool
 	lastWord int64
+	leaving  bool // takes no requests any more
 	saved    map[uint64]*link // answered requests, for a mutant
 }
 
@@ -264,7 +265,7 @@ func (n *simNode) mono() int64 { return n.offset + n.w.now + n.w.now/1_000_000*n
 // start begins a process: on the cells of the one before, or with none.
 func (n *simNode) start(keep bool) {
 	n.life++
-	n.up = true
+	n.up, n.leaving = true, false
 	if n.table == nil || !keep {
 		n.table = cells.InMemory(1 << 16)
 		n.tables++
@@ -300,6 +301,36 @@ func (n *simNode) start(keep bool) {
 	alive := func() bool { return n.up && n.life == life }
 	n.w.after(0, func() { n.sync(alive) })
 	n.w.after(0, func() { n.tick(alive) })
+}
+
+// leave has the node hand over what it holds and leave, as the driver does it; then
+// its process ends, and over is called.
+func (n *simNode) leave(over func()) {
+	w, life := n.w, n.life
+	n.leaving = true
+	n.core.HandOver(n.mono())
+	deadline := w.now + second
+	var wait func()
+	wait = func() {
+		if !n.up || n.life != life {
+			return // it has crashed meanwhile
+		}
+		if !n.core.HandedOver() && w.now < deadline {
+			w.after(millisecond, wait)
+			return
+		}
+		if n.reachable() {
+			m := n.core.Member()
+			w.send(func() { w.propose(&ledger.Change{Kind: ledger.Leave, Member: m}, nil) })
+		}
+		w.after(w.rnd.Int64N(20*millisecond), func() {
+			if n.life == life {
+				n.up = false
+				over()
+			}
+		})
+	}
+	wait()
 }
 
 // toppedUp is what the node's ledger would have of what it has seen.
@@ -435,7 +466,7 @@ func (n *simNode) release(lim *Limit, key string) {
 
 func (n *simNode) try(lim *Limit, key string, since int64, done func(Decision)) {
 	w, life := n.w, n.life
-	if !n.up {
+	if !n.up || n.leaving {
 		done(Decision{Err: errDown})
 		return
 	}

@@ -128,7 +128,7 @@ func (s *shard) beginSlice(cl *cells.Cell, b ledger.Budget, l ledger.Limit, enti
 		if old == nil {
 			continue
 		}
-		left := endSlice(old, of)
+		left := takeAll(old, of)
 		if left > 0 && ledger.NeedsLog(b.Period) {
 			s.core.box.giveBack(ledger.Ask{Budget: of, Limit: l, Return: left})
 		}
@@ -139,9 +139,9 @@ func (s *shard) beginSlice(cl *cells.Cell, b ledger.Budget, l ledger.Limit, enti
 	return entitled - used
 }
 
-// endSlice takes away what is left of a slice, and returns how much that is. It
-// was never used.
-func endSlice(cl *cells.Cell, b ledger.Budget) int64 {
+// takeAll takes away what is left in a cell, and returns how much that is. It was
+// never used.
+func takeAll(cl *cells.Cell, b ledger.Budget) int64 {
 	for {
 		n := tokens(cl)
 		if n <= 0 {

@@ -18,6 +18,8 @@ type view struct {
 	// their rosters by then are still its own.
 	earlier []uint64
 	joined  bool // member has been seen in a roster
+	// left are the last members that have left by themselves.
+	left []ledger.Member
 	// leaderless says that there has been no leader for a while.
 	leaderless bool
 }

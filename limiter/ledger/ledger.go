@@ -48,8 +48,8 @@ func (l *Ledger) Apply(e *Entry) *Outcome {
 	before := l.rosters
 	l.advance(e.Stamp)
 	l.rest(e.Rest)
-	l.change(e.Changes)
-	o := &Outcome{Stamp: l.stamp}
+	left := l.change(e.Changes)
+	o := &Outcome{Stamp: l.stamp, Left: left}
 	if l.rosters != before {
 		o.Rosters = l.rosters
 	}

@@ -27,17 +27,19 @@ type node struct {
 	grants      []Grant // the answer to (session, seq)
 }
 
-// change makes a new roster if the changes come to one.
-func (l *Ledger) change(changes []Change) {
+// change makes a new roster if the changes come to one, and returns who has left.
+func (l *Ledger) change(changes []Change) (left []Member) {
 	if len(changes) == 0 {
-		return
+		return nil
 	}
 	for i := range changes {
-		l.changeOne(&changes[i])
+		if l.changeOne(&changes[i]) {
+			left = append(left, changes[i].Member)
+		}
 	}
 	members := l.members()
 	if slices.Equal(members, l.rosters.Last().Members) {
-		return
+		return left
 	}
 	history := slices.Clone(l.rosters.History)
 	// Windows start at whole seconds, and Delay is some of them: of two rosters
@@ -47,6 +49,7 @@ func (l *Ledger) change(changes []Change) {
 		history = history[:n-1]
 	}
 	l.know(append(history, Roster{Since: l.stamp, Members: members}), slices.Clone(l.rosters.Gaps))
+	return left
 }
 
 // ceil is the first whole second not before the stamp.
@@ -64,12 +67,13 @@ func (l *Ledger) members() []Member {
 	return ms
 }
 
-func (l *Ledger) changeOne(c *Change) {
+// changeOne carries out a change, and says whether a member has left by it.
+func (l *Ledger) changeOne(c *Change) (left bool) {
 	m := c.Member
 	n := l.nodes[m.Node]
 	if n == nil {
 		if c.Kind != Join || m.Node == "" || len(m.Node) > maxNode || !l.makeRoom() {
-			return
+			return false
 		}
 		n = &node{name: strings.Clone(m.Node)}
 		l.nodes[n.name] = n
@@ -87,8 +91,10 @@ func (l *Ledger) changeOne(c *Change) {
 		if present {
 			l.lose(n)
 			n.end()
+			return c.Kind == Leave
 		}
 	}
+	return false
 }
 
 // makeRoom forgets nodes that are out of the roster and long silent, and if

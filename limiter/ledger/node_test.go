@@ -72,6 +72,17 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestLeft: who leaves is told of, who is fenced is not, nor who was not there.
+func TestLeft(t *testing.T) {
+	l := New()
+	a, b := Member{"a", 1}, Member{"b", 2}
+	l.Apply(&Entry{Stamp: noon * Second, Changes: []Change{{Join, a}, {Join, b}}})
+	o := l.Apply(&Entry{Stamp: noon*Second + 1, Changes: []Change{{Fence, a}, {Leave, Member{"b", 1}}, {Leave, a}, {Leave, b}}})
+	if !slices.Equal(o.Left, []Member{b}) {
+		t.Errorf("left: %v", o.Left)
+	}
+}
+
 // TestVoidIncarnation: a fenced process is not listened to, and its successor's
 // sessions are its own.
 func TestVoidIncarnation(t *testing.T) {

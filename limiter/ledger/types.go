@@ -165,4 +165,7 @@ type Outcome struct {
 	// Rosters is what is known of rosters after the entry if it changed them,
 	// else nil.
 	Rosters *Rosters
+	// Left are members that have left by themselves. What they held of windows
+	// that had begun may be in the pools.
+	Left []Member
 }
