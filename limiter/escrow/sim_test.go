@@ -92,7 +92,7 @@ type simNode struct {
 	limits   []*Limit
 	pumping  bool
 	lastWord int64
-	leaving  bool // takes no requests any more
+	leaving  bool             // takes no requests any more
 	saved    map[uint64]*link // answered requests, for a mutant
 }
 
