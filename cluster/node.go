@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -172,7 +173,11 @@ func (n *Node) startRaft(context.Context) error {
 	})
 	var err error
 	n.entries = newCachedLog(n.data.log)
-	n.raft, err = raft.NewRaft(n.raftConfig(logger), n.state, n.entries, n.data.log, n.data.snapshots, raftTransport{n.raftTransport})
+	transport := raftTransport{n.raftTransport, newReach(n.ctx, func(follower raft.ServerID, term uint64) bool {
+		<-started
+		return n.raft != nil && n.leadsTo(follower, term)
+	})}
+	n.raft, err = raft.NewRaft(n.raftConfig(logger), n.state, n.entries, n.data.log, n.data.snapshots, transport)
 	close(started)
 	// raft passes over a snapshot that the state machine refuses, and takes an
 	// older one in silence.
@@ -191,6 +196,12 @@ func (n *Node) startRaft(context.Context) error {
 		return fmt.Errorf("%w: %s belongs to cluster %s but its snapshot to %s", ErrCorruptData, n.data.path, ours, theirs)
 	}
 	return nil
+}
+
+// leadsTo says whether this node leads in a term, and a follower is a member.
+func (n *Node) leadsTo(follower raft.ServerID, term uint64) bool {
+	return n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term &&
+		slices.ContainsFunc(n.servers(), func(s raft.Server) bool { return s.ID == follower })
 }
 
 func (n *Node) raftConfig(logger *raftLog) *raft.Config {

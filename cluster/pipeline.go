@@ -6,7 +6,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// raftTransport is raft's own, with pipelines that end when they fail.
+// raftTransport is raft's own, which knows whom it can reach (reach.go), and with
+// pipelines that end when they fail.
 //
 // A leader sends entries to a follower through a pipeline: one goroutine of raft's
 // sends, another takes the answers and ends with the first that is no success (a
@@ -15,7 +16,10 @@ import (
 // follower gets heartbeats and no entry any more until another node leads, and the
 // leader's raft does not stop (hashicorp/raft issue 612). So the pipeline is closed
 // behind the first answer that is no success, which wakes who waits in it.
-type raftTransport struct{ *raft.NetworkTransport }
+type raftTransport struct {
+	*raft.NetworkTransport
+	reach *reach
+}
 
 // AppendEntriesPipeline implements raft.Transport.
 func (t raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
