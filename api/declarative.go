@@ -30,10 +30,10 @@ func (a *API) declarativeRoutes(rt *router) {
 }
 
 // getConfig answers GET /config as Kong without a database does, with the file as a string. with_secrets=1 leaves
-// secrets in, format=json writes JSON.
+// secrets in, nested=1 writes what belongs to an entity in it, format=json writes JSON.
 func (a *API) getConfig(q *request) (*reply, error) {
 	v := q.view()
-	doc, err := a.export(v, q.truthy("with_secrets"))
+	doc, err := a.export(v, exportForm{secrets: q.truthy("with_secrets"), nested: q.truthy("nested")})
 	if err != nil {
 		return nil, err
 	}

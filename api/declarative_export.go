@@ -19,31 +19,37 @@ const exportVersion = "3.0"
 // token's time is counted from it. Other times are left out, so that equal configurations have equal exports.
 var keptTimes = []string{"routes", "oauth2_tokens"}
 
-// export writes a configuration as a declarative file: flat, the kinds in their order, the entities of a kind by
-// name. What is null by itself is left out, and references are by name where there is one. Read in again, it
-// changes nothing, unless secrets are masked: such a file is refused.
-func (a *API) export(v *fsm.View, secrets bool) (yamldoc.Object, error) {
+// exportForm says how an export is written.
+type exportForm struct {
+	secrets bool // not masked
+	nested  bool // as decK writes files, and reads them
+}
+
+// export writes a configuration as a declarative file: flat or nested, the kinds in their order, the entities of a
+// kind by name. What is null by itself is left out, and references are by name where there is one. Read in again,
+// it changes nothing, unless secrets are masked: such a file is refused.
+func (a *API) export(v *fsm.View, form exportForm) (yamldoc.Object, error) {
 	doc := yamldoc.Object{{Name: "_format_version", Value: exportVersion}, {Name: "_transform", Value: false}}
-	x := &exporter{a: a, v: v, secrets: secrets, now: a.now(), names: make(map[[2]string]string)}
+	x := &exporter{a: a, v: v, exportForm: form, now: a.now(), names: make(map[[2]string]string), within: make(map[place][]exported)}
 	for _, c := range a.declared() {
-		list, err := x.kind(c)
-		if err != nil {
+		if err := x.kind(c); err != nil {
 			return nil, err
 		}
-		if len(list) > 0 {
-			doc = append(doc, yamldoc.Member{Name: c.Kind, Value: list})
-		}
 	}
-	return doc, nil
+	return x.members(doc, "", ""), nil
 }
 
 type exporter struct {
-	a       *API
-	v       *fsm.View
-	secrets bool
-	now     int64
-	names   map[[2]string]string // of what is referred to, by kind and id
+	exportForm
+	a      *API
+	v      *fsm.View
+	now    int64
+	names  map[[2]string]string // of what is referred to, by kind and id
+	within map[place][]exported // what has been read, by where it is written
 }
+
+// place is where the entities of a kind are written: in another entity, or at the top, which has no kind.
+type place struct{ kind, id, child string }
 
 // exported is an entity with what it is sorted by.
 type exported struct {
@@ -51,33 +57,63 @@ type exported struct {
 	object   yamldoc.Object
 }
 
-func (x *exporter) kind(c *collection) ([]yamldoc.Object, error) {
-	var all []exported
+// kind reads the entities of a kind.
+func (x *exporter) kind(c *collection) error {
 	for e := range x.v.All(c.Kind) {
 		if e.Expired(x.now) {
 			continue
 		}
-		one, err := x.entity(c, e)
+		fields, err := fieldsOf(e)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		all = append(all, one)
+		at := place{child: c.Kind}
+		if x.nested {
+			at.kind, at.id = x.a.nest(c, fields)
+		}
+		x.within[at] = append(x.within[at], x.entity(c, e, fields))
 	}
-	slices.SortFunc(all, func(a, b exported) int {
-		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.id, b.id))
-	})
-	list := make([]yamldoc.Object, len(all))
-	for i := range all {
-		list[i] = all[i].object
-	}
-	return list, nil
+	return nil
 }
 
-func (x *exporter) entity(c *collection, e *fsm.Entity) (exported, error) {
-	fields, err := fieldsOf(e)
-	if err != nil {
-		return exported{}, err
+// members appends to an object, or to the file, what is written in it.
+func (x *exporter) members(to yamldoc.Object, kind, id string) yamldoc.Object {
+	for _, c := range x.a.declared() {
+		all := x.within[place{kind, id, c.Kind}]
+		if len(all) == 0 {
+			continue
+		}
+		slices.SortFunc(all, func(a, b exported) int {
+			return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.id, b.id))
+		})
+		list := make([]yamldoc.Object, len(all))
+		for i := range all {
+			list[i] = x.members(all[i].object, c.Kind, all[i].id)
+		}
+		to = append(to, yamldoc.Member{Name: c.Kind, Value: list})
 	}
+	return to
+}
+
+// nest takes the reference out of an entity by which it belongs to another, and says to which: what belongs to one
+// only is written there. keys stay at the top, where decK has them.
+func (a *API) nest(c *collection, fields map[string]any) (kind, id string) {
+	belongs := ""
+	for _, f := range c.Foreign {
+		if f.List || fields[f.Field] == nil {
+			continue
+		}
+		owner := a.byKind[f.Kind]
+		if belongs != "" || c.Kind == "keys" || f.OnDelete != fsm.Cascade && c.Kind != "routes" || owner == nil || keepsField(owner, c.Kind) {
+			return "", ""
+		}
+		belongs, kind, id = f.Field, f.Kind, referenceID(fields, f.Field)
+	}
+	delete(fields, belongs)
+	return kind, id
+}
+
+func (x *exporter) entity(c *collection, e *fsm.Entity, fields map[string]any) exported {
 	if !slices.Contains(keptTimes, c.Kind) {
 		delete(fields, "created_at")
 	}
@@ -88,7 +124,7 @@ func (x *exporter) entity(c *collection, e *fsm.Entity) (exported, error) {
 	c.schema.Brief(fields)
 	for f := range c.schema.ForeignFields() {
 		if id := referenceID(fields, f.Name); id != "" {
-			fields[f.Name] = x.reference(f.Reference, id)
+			fields[f.Name] = x.reference(c, f.Reference, id)
 		}
 	}
 	if e.ExpiresAt != 0 {
@@ -109,11 +145,25 @@ func (x *exporter) entity(c *collection, e *fsm.Entity) (exported, error) {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		one.object = append(one.object, yamldoc.Member{Name: name, Value: fields[name]})
 	}
-	return one, nil
+	return one
 }
 
-// reference names an entity: by its name if that can be taken for nothing else, or by its id.
-func (x *exporter) reference(kind, id string) string {
+// reference is what c's entities say of one that they refer to: its name, or where decK wants that, an object with
+// it.
+func (x *exporter) reference(c *collection, kind, id string) any {
+	name := x.name(kind, id)
+	owner := x.a.byKind[kind]
+	switch {
+	case !x.nested || c.Kind == "plugins" || c.Kind == "services":
+		return name
+	case name == id || owner == nil:
+		return yamldoc.Object{{Name: "id", Value: id}}
+	}
+	return yamldoc.Object{{Name: owner.Key, Value: name}}
+}
+
+// name names an entity: by its name if that can be taken for nothing else, or by its id.
+func (x *exporter) name(kind, id string) string {
 	at := [2]string{kind, id}
 	if name, known := x.names[at]; known {
 		return name

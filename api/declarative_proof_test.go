@@ -108,10 +108,21 @@ func TestExportRoundTrip(t *testing.T) {
 			}
 		}
 		h.load(304, "check_hash=1", text)
-		empty := newHarness(t, testPlugins())
-		empty.load(201, "", text)
-		if again := empty.dump("with_secrets=1&format=" + format); again != text {
-			t.Errorf("%s: on another cluster: %s", format, cmp.Diff(text, again))
+		nested := h.dump("nested=1&with_secrets=1&format=" + format)
+		for _, mode := range []string{"", "merge=1"} {
+			if got := h.planOf(mode, nested); len(got) > 0 {
+				t.Errorf("nested %s %s: %q of\n%s", format, mode, got, nested)
+			}
+		}
+		for _, from := range []string{text, nested} {
+			empty := newHarness(t, testPlugins())
+			empty.load(201, "", from)
+			if again := empty.dump("with_secrets=1&format=" + format); again != text {
+				t.Errorf("%s: on another cluster: %s", format, cmp.Diff(text, again))
+			}
+			if again := empty.dump("nested=1&with_secrets=1&format=" + format); again != nested {
+				t.Errorf("nested %s: on another cluster: %s", format, cmp.Diff(nested, again))
+			}
 		}
 	}
 	h.load(304, "check_hash=1", file)

@@ -52,7 +52,7 @@ func configClient(admin *adminOptions) (*adminClient, error) {
 func exportCommand() *cobra.Command {
 	var admin adminOptions
 	var format string
-	var secrets bool
+	var secrets, nested bool
 	cmd := &cobra.Command{
 		Use:   "export [FILE]",
 		Short: "Write the configuration to a file, or to standard output",
@@ -63,9 +63,14 @@ a credential ends, as ttl).
 
 Secrets - keys, passwords, private keys, what plugins hold - are written as *** unless
 --with-secrets is given. A file with *** is for reading: it cannot be imported. One with
-secrets changes nothing when it is imported again; it can be read by its owner only.`,
+secrets changes nothing when it is imported again; it can be read by its owner only.
+
+With --nested what belongs to an entity is written in it, routes in their service and
+credentials in their consumer, which decK reads too. decK makes hashes of basic-auth
+passwords, though, that are hashes already, and it does not know oauth2_tokens.`,
 		Example: `  sluice config export
   sluice config export kong.yaml --with-secrets
+  sluice config export deck.yaml --with-secrets --nested
   sluice config export --format json | jq .services`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -73,7 +78,7 @@ secrets changes nothing when it is imported again; it can be read by its owner o
 			if err != nil {
 				return err
 			}
-			text, err := export(cmd.Context(), client, format, secrets)
+			text, err := export(cmd.Context(), client, format, secrets, nested)
 			if err != nil {
 				return err
 			}
@@ -91,16 +96,20 @@ secrets changes nothing when it is imported again; it can be read by its owner o
 	admin.bind(cmd.Flags())
 	cmd.Flags().StringVar(&format, "format", "yaml", "yaml or json")
 	cmd.Flags().BoolVar(&secrets, "with-secrets", false, "write secrets as they are")
+	cmd.Flags().BoolVar(&nested, "nested", false, "write what belongs to an entity in it")
 	return cmd
 }
 
-func export(ctx context.Context, client *adminClient, format string, secrets bool) (string, error) {
+func export(ctx context.Context, client *adminClient, format string, secrets, nested bool) (string, error) {
 	if format != "yaml" && format != "json" {
 		return "", fmt.Errorf("--format %q is not yaml or json", format)
 	}
 	query := url.Values{"format": {format}}
 	if secrets {
 		query.Set("with_secrets", "1")
+	}
+	if nested {
+		query.Set("nested", "1")
 	}
 	var answer struct {
 		Config string `json:"config"`
