@@ -247,12 +247,11 @@ func (n *Node) snapshotLoop() {
 		case <-n.dirty: // it was applied, so it comes along
 		default:
 		}
-		start := time.Now()
 		err := n.takeSnapshot(n.ctx)
 		if n.ctx.Err() != nil {
 			return
 		}
-		rest := 10 * time.Since(start) // a large state may take a tenth of the time, not more
+		rest := time.Duration(n.state.rest.Swap(0))
 		if err != nil {
 			n.log.Warn("the state could not be written to disk; it will be tried again", zap.Error(err))
 			wake(n.dirty)

@@ -72,6 +72,7 @@ func (n *Node) handOver(ctx context.Context) {
 // lastSnapshot writes the state, limiter entries included. What it misses is
 // still in the log.
 func (n *Node) lastSnapshot(ctx context.Context) {
+	n.state.hurry.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, snapshotLongest)
 	defer cancel()
 	if err := n.takeSnapshot(ctx); err != nil {
@@ -90,6 +91,9 @@ func (n *Node) farewell() {
 // before raft does: it cannot stop while it reads a snapshot from one.
 func (n *Node) teardown() error {
 	n.stop()
+	if n.state != nil {
+		n.state.hurry.Store(true)
+	}
 	var errs []error
 	if n.server != nil {
 		errs = append(errs, n.server.Close())

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"slices"
 	"sort"
@@ -53,6 +54,8 @@ type Change struct {
 	// Hash is of the change and of the hash of the one before: whoever knows it
 	// knows that nothing of the history up to here was altered.
 	Hash Hash
+	// encoded is how many bytes encode gives.
+	encoded int
 }
 
 // ChangedEntity is an entity before and after a change, nil where it was not
@@ -198,14 +201,26 @@ func decodeChange(b []byte, entity func([]byte) (*Entity, error)) (*Change, erro
 	return c, nil
 }
 
-// link is the hash of a change that follows one of a hash.
-func (c *Change) link(before Hash) (Hash, error) {
-	sum := sha256.New()
-	sum.Write(before[:])
+// link is the hash of a change that follows one of a hash, and how many bytes the
+// change is encoded in.
+func (c *Change) link(before Hash) (h Hash, encoded int, err error) {
+	sum := &counted{Hash: sha256.New()}
+	sum.Hash.Write(before[:])
 	if err := c.encode(sum); err != nil {
-		return Hash{}, err
+		return Hash{}, 0, err
 	}
-	return Hash(sum.Sum(nil)), nil
+	return Hash(sum.Sum(nil)), sum.n, nil
+}
+
+// counted counts what is hashed.
+type counted struct {
+	hash.Hash
+	n int
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	c.n += len(b)
+	return c.Hash.Write(b)
 }
 
 // changeOf makes a change of what a transaction has done.
@@ -223,11 +238,10 @@ func (v *View) record(index uint64, w *Write, all []done) error {
 	if len(c.Entities) == 0 {
 		return nil
 	}
-	hash, err := c.link(v.history.last())
-	if err != nil {
+	var err error
+	if c.Hash, c.encoded, err = c.link(v.history.last()); err != nil {
 		return err
 	}
-	c.Hash = hash
 	v.history = v.history.with(c, w.Keep)
 	return nil
 }
@@ -245,7 +259,7 @@ func (v *View) HistoryBase() (uint64, Hash) { return v.history.since, v.history.
 func (v *View) VerifyHistory() (int, Hash, error) {
 	at := v.history.base
 	for i, c := range v.history.changes {
-		next, err := c.link(at)
+		next, _, err := c.link(at)
 		if err != nil {
 			return i, at, err
 		}

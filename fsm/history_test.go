@@ -170,7 +170,7 @@ func TestAlteredHistory(t *testing.T) {
 		"order":    func(h *history) { h.changes[1], h.changes[2] = h.changes[2], h.changes[1] },
 		"entity": func(h *history) {
 			c, e := *h.changes[2], *h.changes[2].Entities[0].After
-			e.Raw = json.RawMessage(`{"id":"` + idA + `","name":"x","host":"h"}`)
+			e.Raw = json.RawMessage(`{"id":"` + idA + `","name":"xx","host":"h"}`) // as long as it was
 			c.Entities = []ChangedEntity{{h.changes[2].Entities[0].Before, &e}}
 			h.changes[2] = &c
 		},

@@ -116,10 +116,21 @@ func (w *recordWriter) bytes(p []byte) {
 }
 
 func (w *recordWriter) record(kind byte, payload []byte) {
-	w.head = binary.AppendUvarint(append(w.head[:0], kind), uint64(len(payload)))
-	w.bytes(w.head)
+	w.begin(kind, len(payload))
 	w.bytes(payload)
+}
+
+// begin begins a record of so many bytes.
+func (w *recordWriter) begin(kind byte, length int) {
+	w.head = binary.AppendUvarint(append(w.head[:0], kind), uint64(length))
+	w.bytes(w.head)
 	w.count++
+}
+
+// Write writes a part of a record.
+func (w *recordWriter) Write(p []byte) (int, error) {
+	w.bytes(p)
+	return len(p), w.err
 }
 
 func (w *recordWriter) entity(e *Entity) {
@@ -141,14 +152,16 @@ func (w *recordWriter) json(kind byte, v any) {
 
 func (w *recordWriter) history(h *history) {
 	w.json(recordBase, baseJSON{h.since, h.base})
-	for _, c := range h.changes {
-		payload := bytes.NewBuffer(w.buf[:0])
-		payload.Write(c.Hash[:])
-		if err := c.encode(payload); err != nil && w.err == nil {
+	for _, c := range h.changes { // one may be as large as the whole state
+		w.begin(recordChange, len(c.Hash)+c.encoded)
+		w.bytes(c.Hash[:])
+		begun := w.n
+		if err := c.encode(w); err != nil && w.err == nil {
 			w.err = err
 		}
-		w.buf = payload.Bytes()
-		w.record(recordChange, w.buf)
+		if w.err == nil && w.n-begun != int64(c.encoded) {
+			w.err = fmt.Errorf("change %d is %d bytes and was %d", c.Index, w.n-begun, c.encoded)
+		}
 	}
 }
 
@@ -321,12 +334,14 @@ func (s *restored) addChange(payload []byte) error {
 		return err
 	}
 	c.Hash = Hash(payload)
-	switch hash, err := c.link(s.view.history.last()); {
+	hash, encoded, err := c.link(s.view.history.last())
+	switch {
 	case err != nil:
 		return err
 	case c.Hash != hash:
 		return fmt.Errorf("%w: change %d", ErrHistoryBroken, c.Index)
 	}
+	c.encoded = encoded
 	h := &s.view.history
 	h.changes, h.bytes = append(h.changes, c), h.bytes+c.size()
 	return nil
