@@ -27,6 +27,9 @@ const (
 	pendingAgain = 5 * millisecond
 	// poolPatience is how long the log may take before other nodes are asked.
 	poolPatience = 20 * millisecond
+	// awayPatience is how long a request waits at least, though a node is away that
+	// may have what it waits for.
+	awayPatience = 15 * millisecond
 	// rateSlot is the least time over which demand is measured.
 	rateSlot = 50 * millisecond
 )
@@ -318,6 +321,9 @@ func (s *shard) preparePeers(h *hunt) {
 
 // askPeer asks the next node, or ends the round.
 func (s *shard) askPeer(now Instant, h *hunt) {
+	if h.asking != "" && s.core.box.isAway(h.asking) {
+		s.refuseHopeless(now, h)
+	}
 	if h.asking != "" || h.idle(peerEarly) {
 		return
 	}
@@ -330,9 +336,10 @@ func (s *shard) askPeer(now Instant, h *hunt) {
 			h.peers[i].asked, h.peers[i].tries, h.peers[i].after = false, 0, 0
 		}
 	}
-	best, later := -1, false
+	best, later, away := -1, false, false
 	for i := range h.peers {
 		p := &h.peers[i]
+		away = away || s.core.box.isAway(p.node)
 		switch {
 		case p.asked:
 		case s.core.box.isDown(p.node, now.Lo):
@@ -358,7 +365,23 @@ func (s *shard) askPeer(now Instant, h *hunt) {
 	if h.probing {
 		h.probing, h.denyUntil = false, now.Lo+h.denial()
 	}
+	if away {
+		s.refuseHopeless(now, h)
+	}
 	h.setLow()
+}
+
+// refuseHopeless ends tickets that have waited through some rounds while a node was
+// away: it is what lacks, most likely, and it is not back as soon as that.
+func (s *shard) refuseHopeless(now Instant, h *hunt) {
+	for len(h.waiters) > 0 && (h.waiters[0].done || now.Lo-h.waiters[0].since >= awayPatience) {
+		tk := h.waiters[0]
+		h.waiters = h.waiters[1:]
+		if !tk.done {
+			h.denyUntil = now.Lo + h.denial()
+			s.refuse(now, tk, h.need(tk))
+		}
+	}
 }
 
 // probe begins to ask again for those who come, after some have waited in vain:

@@ -169,6 +169,7 @@ func (c *Core) Replied(mono int64, node string, r *Reply) {
 	}
 	takes, hunts := l.out.Takes, l.hunts
 	l.out, l.hunts = nil, nil
+	c.box.heardOf(node)
 	l.trip += (mono - l.begun - l.trip) / 4
 	for i := range takes {
 		hunts[i].credit(now, node, &takes[i], &r.Gives[i])

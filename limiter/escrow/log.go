@@ -186,6 +186,11 @@ func (c *Core) forgetNodes(v *view) {
 			delete(c.serve, node)
 		}
 	}
+	for _, r := range v.rosters.History { // in windows of before it may be asked
+		for _, m := range r.Members {
+			there[m.Node] = true
+		}
+	}
 	c.box.forget(there)
 }
 

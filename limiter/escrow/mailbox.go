@@ -15,7 +15,8 @@ type mailbox struct {
 	asks    map[string][]*hunt // wait to ask a node
 	fresh   []ledger.Budget    // dirty cells of small budgets
 	slow    []ledger.Budget    // and of others, not told yet in this while
-	// down says until when nodes are not asked, because they did not answer.
+	// down says until when nodes are not asked, because they did not answer. They
+	// are in it until they are heard of.
 	down map[string]int64
 }
 
@@ -116,6 +117,21 @@ func (b *mailbox) isDown(node string, now int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return now < b.down[node]
+}
+
+// isAway says whether a node did not answer, and has not been heard of since.
+func (b *mailbox) isAway(node string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, away := b.down[node]
+	return away
+}
+
+// heardOf takes note that a node is there.
+func (b *mailbox) heardOf(node string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.down, node)
 }
 
 // forget drops what is known of nodes that are not there.

@@ -41,6 +41,7 @@ func (c *Core) Serve(mono int64, r *Request) *Reply {
 	case r.Seq <= o.seq:
 		return nil
 	}
+	c.box.heardOf(r.From.Node)
 	for i := range r.News {
 		c.hear(now, &r.News[i])
 	}

@@ -191,3 +191,47 @@ func TestTightSliding(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedSoon: while a node is away whose tokens nobody can have, requests that
+// come when all others are spent do not wait as for tokens on their way.
+func TestRefusedSoon(t *testing.T) {
+	simulated(t)
+	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{Period: window.Minute, Max: 5}}}
+	w := newWorld(7, time.Date(2026, 6, 15, 11, 59, 50, 0, time.UTC), 3, faults{}, []*Limit{lim})
+	// Of whose key the node that will be away has two tokens.
+	key := ""
+	for i := 0; ; i++ {
+		key = fmt.Sprint("key", i)
+		if w.nodes[0].core.key(lim, key).Lo%3 == 1 {
+			break
+		}
+	}
+	w.oracle.knows(w.nodes[0].core.key(lim, key), lim.ID)
+	if err := w.run(15 * second); err != nil { // into the next minute
+		t.Fatal(err)
+	}
+	w.nodes[2].up = false
+	admitted, refused, longest := 0, 0, int64(0)
+	for range 40 {
+		begun := w.now
+		w.nodes[refused%2].take(lim, key, func(d Decision) {
+			if d.Admitted {
+				admitted++
+				return
+			}
+			if refused++; refused > 2 { // the first of each node finds out who is away
+				longest = max(longest, w.now-begun)
+			}
+		})
+		if err := w.run(700 * millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if admitted != 3 || refused != 37 {
+		t.Errorf("%d admitted, %d refused", admitted, refused)
+	}
+	if longest > 90*millisecond {
+		t.Errorf("a request was refused after %v", time.Duration(longest)*time.Microsecond)
+	}
+	t.Logf("longest %v", time.Duration(longest)*time.Microsecond)
+}
