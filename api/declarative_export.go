@@ -29,7 +29,10 @@ type exportForm struct {
 // kind by name. What is null by itself is left out, and references are by name where there is one. Read in again,
 // it changes nothing, unless secrets are masked: such a file is refused.
 func (a *API) export(v *fsm.View, form exportForm) (yamldoc.Object, error) {
-	doc := yamldoc.Object{{Name: "_format_version", Value: exportVersion}, {Name: "_transform", Value: false}}
+	doc := yamldoc.Object{{Name: "_format_version", Value: exportVersion}}
+	if !form.nested || hasHashes(v) { // decK reads no files with it
+		doc = append(doc, yamldoc.Member{Name: "_transform", Value: false})
+	}
 	x := &exporter{a: a, v: v, exportForm: form, now: a.now(), names: make(map[[2]string]string), within: make(map[place][]exported)}
 	for _, c := range a.declared() {
 		if err := x.kind(c); err != nil {
@@ -93,6 +96,20 @@ func (x *exporter) members(to yamldoc.Object, kind, id string) yamldoc.Object {
 		to = append(to, yamldoc.Member{Name: c.Kind, Value: list})
 	}
 	return to
+}
+
+// hasHashes says whether there are secrets that are stored as hashes, and are not to be hashed once more when the
+// file is read.
+func hasHashes(v *fsm.View) bool {
+	for range v.All("basicauth_credentials") {
+		return true
+	}
+	for e := range v.All("oauth2_credentials") {
+		if fields, err := fieldsOf(e); err != nil || fields["hash_secret"] == true {
+			return true
+		}
+	}
+	return false
 }
 
 // nest takes the reference out of an entity by which it belongs to another, and says to which: what belongs to one

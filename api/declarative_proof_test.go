@@ -132,6 +132,27 @@ func TestExportRoundTrip(t *testing.T) {
 	}
 }
 
+// TestExportForDeck: a nested export says _transform, which decK refuses, only if there are hashes.
+func TestExportForDeck(t *testing.T) {
+	h := newHarness(t, testPlugins())
+	const file = `{"_format_version":"3.0","services":[{"name":"s","host":"h","routes":[{"name":"r","paths":["/"]}]}],"consumers":[{"username":"ann",
+		"oauth2_credentials":[{"name":"app","client_id":"app","client_secret":"x"}]%s}]}`
+	for more, says := range map[string]bool{
+		"": false,
+		`,"basicauth_credentials":[{"username":"ann","password":"x"}]`:                                    true,
+		`,"oauth2_credentials":[{"name":"app","client_id":"app","client_secret":"x","hash_secret":true}]`: true,
+	} {
+		h.load(201, "", fmt.Sprintf(file, more))
+		text := h.dump("nested=1&with_secrets=1")
+		if strings.Contains(text, "_transform") != says {
+			t.Errorf("%s: %s", more, text)
+		}
+		if got := h.planOf("", text); len(got) > 0 {
+			t.Errorf("%s: %q", more, got)
+		}
+	}
+}
+
 // TestExportSecrets: without with_secrets no secret is in an export, and that is refused as a file.
 func TestExportSecrets(t *testing.T) {
 	h := newHarness(t, testPlugins())

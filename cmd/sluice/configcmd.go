@@ -66,8 +66,9 @@ Secrets - keys, passwords, private keys, what plugins hold - are written as *** 
 secrets changes nothing when it is imported again; it can be read by its owner only.
 
 With --nested what belongs to an entity is written in it, routes in their service and
-credentials in their consumer, which decK reads too. decK makes hashes of basic-auth
-passwords, though, that are hashes already, and it does not know oauth2_tokens.`,
+credentials in their consumer, which decK reads too. But it refuses files with
+oauth2_tokens, and with secrets of which only hashes are there ("_transform: false"):
+passwords of basic-auth, and of oauth2 with hash_secret.`,
 		Example: `  sluice config export
   sluice config export kong.yaml --with-secrets
   sluice config export deck.yaml --with-secrets --nested
