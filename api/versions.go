@@ -19,7 +19,7 @@ const headerMinIndex = "X-Sluice-Min-Index"
 
 var (
 	errBadConsistency = &statusError{http.StatusBadRequest, "consistency must be 'strong' or 'local'"}
-	errBadAsOf        = &statusError{http.StatusBadRequest, "as_of must be an index, or a time such as 2026-01-31T12:00:00Z"}
+	errBadAsOf        = &statusError{http.StatusBadRequest, "expected an index of the history, or a time such as 2026-01-31T12:00:00Z"}
 	errBadMinIndex    = &statusError{http.StatusBadRequest, headerMinIndex + " must be an index"}
 	errNotYet         = &statusError{http.StatusServiceUnavailable, "this node has not come to the index of " + headerMinIndex + " in time"}
 	errModified       = &statusError{http.StatusPreconditionFailed, "the entity is not the one of If-Match"}
