@@ -53,14 +53,15 @@ type hunt struct {
 	refused          int64
 	probing          bool
 
-	pool   poolState
-	poolAt int64 // when it was asked
-	peers  []prey
-	asking string // the peer that is being asked, empty for none
-	round  bool
-	used   int64 // when it was last needed
-	rate   float64
-	rateAt int64
+	pool    poolState
+	poolAt  int64 // when it was asked
+	peers   []prey
+	asking  string // the peer that is being asked, empty for none
+	round   bool
+	roundAt int64 // when the last one began
+	used    int64 // when it was last needed
+	rate    float64
+	rateAt  int64
 
 	// Of what is in flight: the fewest tokens since leastAt, and what the log
 	// believes that this node holds.
@@ -321,7 +322,7 @@ func (s *shard) preparePeers(h *hunt) {
 
 // askPeer asks the next node, or ends the round.
 func (s *shard) askPeer(now Instant, h *hunt) {
-	if h.asking != "" && s.core.box.isAway(h.asking) {
+	if h.asking != "" && h.onlyAwayLeft(s.core) && h.pool != poolAsked {
 		s.refuseHopeless(now, h)
 	}
 	if h.asking != "" || h.idle(peerEarly) {
@@ -331,27 +332,14 @@ func (s *shard) askPeer(now Instant, h *hunt) {
 		if now.Lo < h.again {
 			return // tick goes on
 		}
-		h.round = true
+		h.round, h.roundAt = true, now.Lo
 		for i := range h.peers {
 			h.peers[i].asked, h.peers[i].tries, h.peers[i].after = false, 0, 0
 		}
 	}
-	best, later, away := -1, false, false
-	for i := range h.peers {
-		p := &h.peers[i]
-		away = away || s.core.box.isAway(p.node)
-		switch {
-		case p.asked:
-		case s.core.box.isDown(p.node, now.Lo):
-			p.asked = true
-		case now.Lo < p.after:
-			later = true
-		case best < 0 || p.left > h.peers[best].left:
-			best = i
-		}
-	}
-	if best >= 0 {
-		h.asking = h.peers[best].node
+	best, later, away := s.nextPeer(now, h)
+	if best != nil {
+		h.asking = best.node
 		s.core.box.ask(h.asking, h)
 		s.core.kick()
 		return
@@ -371,11 +359,48 @@ func (s *shard) askPeer(now Instant, h *hunt) {
 	h.setLow()
 }
 
-// refuseHopeless ends tickets that have waited through some rounds while a node was
-// away: it is what lacks, most likely, and it is not back as soon as that.
+// nextPeer is the peer to ask next in a round: one that answers before one that is
+// away, then who has most. later says that one is to be asked again in a moment, away
+// that one did not answer.
+func (s *shard) nextPeer(now Instant, h *hunt) (best *prey, later, away bool) {
+	bestAway := false
+	for i := range h.peers {
+		p := &h.peers[i]
+		isAway := s.core.box.isAway(p.node)
+		away = away || isAway
+		switch {
+		case p.asked:
+		case s.core.box.isDown(p.node, now.Lo):
+			p.asked = true
+		case now.Lo < p.after:
+			later = true
+		case best == nil || bestAway && !isAway || bestAway == isAway && p.left > best.left:
+			best, bestAway = p, isAway
+		}
+	}
+	return best, later, away
+}
+
+// onlyAwayLeft says that the peer that is being asked did not answer before, and
+// that all others have been asked in this round.
+func (h *hunt) onlyAwayLeft(c *Core) bool {
+	for i := range h.peers {
+		if p := &h.peers[i]; !p.asked && !c.box.isAway(p.node) {
+			return false
+		}
+	}
+	return c.box.isAway(h.asking)
+}
+
+// refuseHopeless ends tickets that were there when a round began in which nobody who
+// answers had anything, while a node is away: it has what lacks, most likely, and it
+// is not back as soon as that.
 func (s *shard) refuseHopeless(now Instant, h *hunt) {
-	for len(h.waiters) > 0 && (h.waiters[0].done || now.Lo-h.waiters[0].since >= awayPatience) {
+	for len(h.waiters) > 0 {
 		tk := h.waiters[0]
+		if !tk.done && (tk.since > h.roundAt || now.Lo-tk.since < awayPatience) {
+			return
+		}
 		h.waiters = h.waiters[1:]
 		if !tk.done {
 			h.denyUntil = now.Lo + h.denial()

@@ -235,3 +235,40 @@ func TestRefusedSoon(t *testing.T) {
 	}
 	t.Logf("longest %v", time.Duration(longest)*time.Microsecond)
 }
+
+// TestAwayAndSlow: on a slow network, a request is not refused for a node that is away
+// before another one has answered that has a token.
+func TestAwayAndSlow(t *testing.T) {
+	simulated(t)
+	lim := &Limit{ID: "l", Version: 1, Rates: []Rate{{Period: window.Minute, Max: 6}}}
+	for seed := range uint64(20) {
+		w := newWorld(seed, time.Date(2026, 6, 15, 11, 59, 50, 0, time.UTC), 3, faults{slow: 1, slowest: 30 * millisecond}, []*Limit{lim})
+		for _, key := range []string{"first", "second"} {
+			w.oracle.knows(w.nodes[0].core.key(lim, key), lim.ID)
+		}
+		if err := w.run(15 * second); err != nil { // into the next minute
+			t.Fatal(err)
+		}
+		w.nodes[2].up = false
+		admitted := 0
+		ask := func(key string) {
+			w.nodes[0].take(lim, key, func(d Decision) {
+				if d.Admitted {
+					admitted++
+				}
+			})
+			if err := w.run(900 * millisecond); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 6 { // each node has two tokens: this finds out who is away
+			ask("first")
+		}
+		for range 4 {
+			ask("second")
+		}
+		if admitted != 8 {
+			t.Errorf("seed %d: %d admitted of 8", seed, admitted)
+		}
+	}
+}
