@@ -33,8 +33,9 @@ func (a *API) export(v *fsm.View, form exportForm) (yamldoc.Object, error) {
 	if !form.nested || hasHashes(v) { // decK reads no files with it
 		doc = append(doc, yamldoc.Member{Name: "_transform", Value: false})
 	}
-	x := &exporter{a: a, v: v, exportForm: form, now: a.now(), names: make(map[[2]string]string), within: make(map[place][]exported)}
-	for _, c := range a.declared() {
+	x := &exporter{a: a, v: v, exportForm: form, now: a.now(), kinds: a.declared(),
+		names: make(map[[2]string]string), within: make(map[place][]exported)}
+	for _, c := range x.kinds {
 		if err := x.kind(c); err != nil {
 			return nil, err
 		}
@@ -47,6 +48,7 @@ type exporter struct {
 	a      *API
 	v      *fsm.View
 	now    int64
+	kinds  []*collection        // in the order of the file
 	names  map[[2]string]string // of what is referred to, by kind and id
 	within map[place][]exported // what has been read, by where it is written
 }
@@ -81,7 +83,7 @@ func (x *exporter) kind(c *collection) error {
 
 // members appends to an object, or to the file, what is written in it.
 func (x *exporter) members(to yamldoc.Object, kind, id string) yamldoc.Object {
-	for _, c := range x.a.declared() {
+	for _, c := range x.kinds {
 		all := x.within[place{kind, id, c.Kind}]
 		if len(all) == 0 {
 			continue
@@ -91,7 +93,9 @@ func (x *exporter) members(to yamldoc.Object, kind, id string) yamldoc.Object {
 		})
 		list := make([]yamldoc.Object, len(all))
 		for i := range all {
-			list[i] = x.members(all[i].object, c.Kind, all[i].id)
+			if list[i] = all[i].object; x.nested {
+				list[i] = x.members(list[i], c.Kind, all[i].id)
+			}
 		}
 		to = append(to, yamldoc.Member{Name: c.Kind, Value: list})
 	}

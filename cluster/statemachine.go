@@ -160,7 +160,7 @@ func (s *stateSnapshot) Persist(sink raft.SnapshotSink) error {
 	}
 	took := time.Since(start)
 	s.of.seconds.Store(int64(took))
-	s.of.rest.Store(int64(max(10*(took-out.rested), 60*out.worked)))
+	s.of.rest.Store(int64(max(10*(took-out.rested), min(60*out.worked, longestRare))))
 	s.of.persisted.Store(s.index)
 	return nil
 }
@@ -193,8 +193,12 @@ type easy struct {
 	worked, rested time.Duration
 }
 
-// longestRest bounds a pause: a disk that hangs is waited for once and not again.
-const longestRest = 2 * time.Millisecond
+const (
+	// longestRest bounds a pause: a disk that hangs is waited for once and not again.
+	longestRest = 2 * time.Millisecond
+	// longestRare bounds how rare snapshots are for what it takes to make them.
+	longestRare = 30 * time.Second
+)
 
 func (e *easy) Write(p []byte) (int, error) {
 	n, err := e.to.Write(p)

@@ -366,11 +366,11 @@ func (s *shard) nextPeer(now Instant, h *hunt) (best *prey, later, away bool) {
 	bestAway := false
 	for i := range h.peers {
 		p := &h.peers[i]
-		isAway := s.core.box.isAway(p.node)
+		isDown, isAway := s.core.box.state(p.node, now.Lo)
 		away = away || isAway
 		switch {
 		case p.asked:
-		case s.core.box.isDown(p.node, now.Lo):
+		case isDown:
 			p.asked = true
 		case now.Lo < p.after:
 			later = true

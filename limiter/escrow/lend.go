@@ -152,8 +152,9 @@ func (s *shard) askLender(now Instant, h *hunt, k *bucket) {
 	best, next, unknown, soon := -1, int64(math.MaxInt64), false, int64(0)
 	for i := range h.peers {
 		p := &h.peers[i]
+		isDown, _ := s.core.box.state(p.node, now.Lo)
 		switch {
-		case s.core.box.isDown(p.node, now.Lo):
+		case isDown:
 			next = min(next, now.Lo+downFor)
 		case now.Lo < p.after:
 			next = min(next, p.after)

@@ -103,7 +103,7 @@ func (b *mailbox) asked(nodes []string) []string {
 	return nodes
 }
 
-// setDown has a node not be asked for a while; isDown says whether it is so.
+// setDown has a node not be asked for a while.
 func (b *mailbox) setDown(node string, until int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -113,17 +113,17 @@ func (b *mailbox) setDown(node string, until int64) {
 	b.down[node] = until
 }
 
-func (b *mailbox) isDown(node string, now int64) bool {
+// state says whether a node is away: it did not answer, and has not been heard of
+// since; and if it is, whether it is down: not to be asked now.
+func (b *mailbox) state(node string, now int64) (down, away bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return now < b.down[node]
+	until, away := b.down[node]
+	return now < until, away
 }
 
-// isAway says whether a node did not answer, and has not been heard of since.
 func (b *mailbox) isAway(node string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	_, away := b.down[node]
+	_, away := b.state(node, 0)
 	return away
 }
 
