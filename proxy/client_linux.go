@@ -253,6 +253,7 @@ func (c *clientConn) readHead() bool {
 				return c.badHead(err)
 			case n > 0:
 				c.setWaiting(false)
+				c.conn.KeepReceiving()
 				x.head, x.at = n, n
 				c.worked(headWork)
 				x.begin()

@@ -21,7 +21,9 @@ const (
 
 // What a connection wants of its loop.
 const (
-	wantRecv  uint32 = 1 << iota // receive for it
+	wantRecv  uint32 = 1 << iota // receive for it: once, unless
+	wantOn                       // it is to go on, or
+	wantWord                     // it is only to be told that there is something
 	wantGive                     // take its buffer back
 	wantSend                     // send what is queued
 	wantShut                     // and then say that nothing follows
@@ -38,15 +40,18 @@ type byRing struct {
 	wants atomic.Uint32
 	next  *Conn
 
-	// Of the loop's leader.
-	flying bool   // the kernel receives
-	lent   bool   // a buffer of the ring is in use
-	id     uint16 // and which one
+	// Of the owner.
+	keep bool  // KeepReceiving was called
+	long uint8 // above 0: a message had no room in a buffer, not long ago
+	took int   // read since the kernel was asked
+
+	receiving // of the loop's leader
 
 	// Handed to the connection's owner together with readable, and back with
 	// wantGive and armed.
 	rest   []byte        // received and not read
-	more   bool          // there is more in the socket
+	more   bool          // there is more in the socket, and nobody else reads it
+	follow bool          // more may come by the ring
 	failed syscall.Errno // in place of bytes
 
 	out   outgoing
@@ -74,19 +79,48 @@ func (c *Conn) want(l *Loop, bits uint32) {
 	}
 }
 
+// KeepReceiving says that what comes is most often a short message, read at once:
+// the kernel need not be told to receive again after each. Release must not be
+// called any more. For the owner.
+func (c *Conn) KeepReceiving() { c.ring.keep = true }
+
+// shortAgain is how many messages in a row have to be short after a long one before
+// they are received into buffers again.
+const shortAgain = 8
+
 // drained has the kernel receive, now that nothing is left. Where the peer has
-// closed its direction there is nothing to wait for.
+// closed its direction there is nothing to wait for but what was received before.
 func (c *Conn) drained(bits uint32) {
+	r := &c.ring
+	switch {
+	case r.took >= uringBufferSize:
+		r.long = shortAgain
+	case r.took > 0 && r.long > 0:
+		r.long--
+	}
+	r.took = 0
+	how := wantRecv
+	switch {
+	case r.long > 0:
+		how |= wantWord
+	case r.keep:
+		how |= wantOn
+	}
 	for {
 		old := c.ready.Load()
-		if old&hungUp != 0 {
+		if old&hungUp != 0 && !r.follow {
 			break
 		}
 		if c.ready.CompareAndSwap(old, old&^readable|armed) {
-			bits |= wantRecv
+			bits |= how
 			break
 		}
 	}
+	c.wantSome(bits)
+}
+
+// wantSome is want, of anything at all.
+func (c *Conn) wantSome(bits uint32) {
 	if bits != 0 {
 		c.want(c.loop, bits)
 	}
@@ -103,6 +137,7 @@ func (c *Conn) readRing(p []byte) (int, error) {
 	n, bits := 0, uint32(0)
 	if len(r.rest) > 0 {
 		n = copy(p, r.rest)
+		r.took += n
 		if r.rest = r.rest[n:]; len(r.rest) > 0 {
 			return n, nil
 		}
@@ -113,68 +148,45 @@ func (c *Conn) readRing(p []byte) (int, error) {
 		}
 	}
 	for n < len(p) {
-		k, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&p[n])), uintptr(len(p)-n), 0, 0, 0)
+		k, errno := c.recv(p[n:])
 		switch {
-		case errno == syscall.EINTR:
-			continue
 		case errno == syscall.EAGAIN:
 			c.drained(bits)
 			if n == 0 {
 				return 0, ErrAgain
 			}
 			return n, nil
-		case n > 0 && (errno != 0 || k == 0):
-			r.failed = errno // the next call is told; of the end by the kernel
-		case errno != 0:
+		case errno != 0 && n == 0:
 			return 0, fmt.Errorf("read: %w", errno)
-		case k == 0:
+		case k == 0 && n == 0:
 			return 0, io.EOF
-		case int(k) < len(p)-n:
-			c.drained(bits)
-			return n + int(k), nil
-		default:
-			n += int(k)
-			continue
+		case k == 0:
+			r.failed = errno // the next call is told; of the end by the kernel
+			c.wantSome(bits)
+			return n, nil
 		}
-		break
+		r.took += k
+		if n += k; n < len(p) {
+			c.drained(bits)
+			return n, nil
+		}
 	}
-	if bits != 0 {
-		c.want(c.loop, bits)
-	}
+	c.wantSome(bits)
 	return n, nil
 }
 
-// received notes what the kernel has received for a connection, or why nothing.
-// It gives the task if the caller, who leads the loop, has to run it.
-func (l *Loop) received(c *Conn, e cqe) *Task {
-	r, bits := &c.ring, readable
-	r.flying = false
-	switch errno := syscall.Errno(-e.res); {
-	case e.res > 0:
-		r.id, r.lent = uint16(e.flags>>cqeBufferShift), true
-		r.rest, r.more = l.uring.buffer(r.id)[:e.res], e.flags&cqeSocketNotDone != 0
-	case e.res == 0:
-		bits |= hungUp
-	case errno == syscall.ENOBUFS, errno == syscall.EAGAIN, errno == syscall.EINTR, errno == syscall.ECANCELED:
-		// Read tries by itself.
-	default:
-		r.failed = errno
-		bits |= broken | hungUp | writable
-	}
+// recv reads from the socket. 0 without an error is the end.
+func (c *Conn) recv(p []byte) (int, syscall.Errno) {
 	for {
-		old := c.ready.Load()
-		now := old&^(armed|lateHungUp|lateBroken) | bits
-		if old&lateHungUp != 0 {
-			now |= hungUp
-		}
-		if old&lateBroken != 0 {
-			now |= broken
-		}
-		if c.ready.CompareAndSwap(old, now) {
-			break
+		k, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), 0, 0, 0)
+		switch errno {
+		case 0:
+			return int(k), 0
+		case syscall.EINTR:
+		default:
+			return 0, errno
 		}
 	}
-	return c.nudge()
 }
 
 // toldOfRing is happened for a connection that the kernel receives for: that
@@ -198,6 +210,9 @@ func (l *Loop) toldOfRing(c *Conn, bits uint32) *Task {
 		if !c.ready.CompareAndSwap(old, old|now) {
 			continue
 		}
+		if bits&(hungUp|broken) != 0 {
+			l.stopAtEnd(c)
+		}
 		if now&(hungUp|broken|writable) == 0 {
 			return nil // comes with what is received
 		}
@@ -214,10 +229,11 @@ func (c *Conn) inFlight() bool {
 // of.
 func (c *Conn) unasked() bool {
 	r := &c.ring
-	if c.ready.Load()&armed == 0 {
-		return len(r.rest) > 0 || r.failed != 0
+	armed := c.ready.Load()&armed != 0
+	if !armed && (len(r.rest) > 0 || r.failed != 0) {
+		return true
 	}
-	return c.loop.uring.answered(c.answerID())
+	return (armed || r.follow) && (r.held.Load() > 0 || c.loop.uring.answered(c.answerID()))
 }
 
 // answerID is what the answers to requests about the connection have.
@@ -239,7 +255,7 @@ func (c *Conn) closeRing() {
 func (c *Conn) releasable() bool {
 	r := &c.ring
 	asked := r.wants.And(^wantRecv)&wantRecv != 0
-	if !asked && (c.ready.Load()&armed != 0 || len(r.rest) > 0) {
+	if r.follow || !asked && (c.ready.Load()&armed != 0 || len(r.rest) > 0) {
 		return false
 	}
 	if r.out.state.CompareAndSwap(sendQueued, sendNone) {

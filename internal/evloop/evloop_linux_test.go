@@ -28,10 +28,12 @@ func both(t *testing.T, test func(t *testing.T, g *Group)) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				defer func() {
+					if err := g.Close(); err != nil {
+						t.Error(err)
+					}
+				}()
 				test(t, g)
-				if err := g.Close(); err != nil {
-					t.Error(err)
-				}
 			})
 		}
 	}

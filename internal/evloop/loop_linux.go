@@ -44,7 +44,10 @@ type Loop struct {
 	alarmed bool   // the alarm is set
 	held    uint64 // turns when it was set
 
-	uring    *uring  // nil: all is done with epoll
+	uring    *uring // nil: all is done with epoll
+	thread   int    // that leads the loop
+	crew     uint32 // how often that has changed
+	parts    [uringBuffers]part
 	watching bool    // the ring watches the epoll set
 	given    bool    // buffers, of which the kernel has not been told
 	sends    []*Conn // of which is not known what has become of them
@@ -130,6 +133,10 @@ func (l *Loop) run(term uint32) {
 		// would be woken for it if another led the loop.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
+		if thread := syscall.Gettid(); thread != l.thread {
+			l.thread = thread
+			l.crew++
+		}
 	}
 	for {
 		t, some := l.event()

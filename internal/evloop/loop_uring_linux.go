@@ -69,7 +69,7 @@ func (l *Loop) lookRing(how int, limit int64) error {
 	old := r.answers()
 	from := r.taken + old
 	l.gather()
-	if old > 0 {
+	if old > 0 || l.ready.first != nil {
 		how = noWait
 	}
 	var err error
@@ -119,14 +119,13 @@ func (l *Loop) request() *sqe {
 
 // serve does what one connection wants.
 func (l *Loop) serve(c *Conn, wants uint32) {
-	r := &c.ring
-	if wants&(wantGive|wantClose) != 0 && r.lent {
-		r.lent = false
-		l.giveBuffer(r.id)
-	}
 	if wants&wantClose != 0 {
+		l.giveAll(c)
 		l.end(c)
 		return
+	}
+	if wants&wantGive != 0 {
+		l.giveLent(c)
 	}
 	if wants&wantSend != 0 {
 		l.send(c)
@@ -134,16 +133,9 @@ func (l *Loop) serve(c *Conn, wants uint32) {
 	if wants&wantShut != 0 {
 		l.shut(c)
 	}
-	if wants&wantRecv == 0 {
-		return
+	if wants&wantRecv != 0 {
+		l.receive(c, wants)
 	}
-	if e := l.request(); e != nil {
-		e.opcode, e.fd, e.userData = opRecv, int32(c.fd), c.answerID()
-		e.flags, e.ioprio = sqeBufferSelect, recvPollFirst
-		r.flying = true
-		return
-	}
-	c.want(l, wantRecv)
 }
 
 // closeRing closes what is to be closed yet, and the ring. Nobody leads the loop

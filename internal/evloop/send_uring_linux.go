@@ -24,7 +24,7 @@ const (
 
 // sendSize is how much is sent by the ring at once. It is copied, so that who
 // writes may use his buffer again; what is larger goes straight into the socket.
-const sendSize = 4 << 10
+const sendSize = 16 << 10
 
 type sendBuffer [sendSize]byte
 
@@ -258,7 +258,12 @@ func (l *Loop) sent(c *Conn) {
 
 // wake has the task of a connection run in the loop's queue.
 func (l *Loop) wake(c *Conn) {
-	if t := c.nudge(); t != nil {
+	l.runLater(c.nudge())
+}
+
+// runLater puts a task that has to be run, if it is one, into the loop's queue.
+func (l *Loop) runLater(t *Task) {
+	if t != nil {
 		l.ready.push(t)
 	}
 }
@@ -315,12 +320,10 @@ func (l *Loop) end(c *Conn) {
 		return
 	}
 	if r.flying {
-		e := l.request()
-		if e == nil {
+		if l.stop(c); !r.stopping {
 			c.want(l, wantClose)
 			return
 		}
-		e.opcode, e.flags, e.addr, e.userData = opAsyncCancel, sqeSkipSuccess, c.answerID(), aboutNothing
 		r.flying = false
 	}
 	if l.partsWith(c) {

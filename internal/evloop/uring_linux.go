@@ -42,8 +42,10 @@ const (
 	sqeSkipSuccess  = 1 << 6
 
 	recvPollFirst = 1 << 0
+	recvMultishot = 1 << 1
 
 	cqeBuffer        = 1 << 0
+	cqeMore          = 1 << 1
 	cqeSocketNotDone = 1 << 2 // IORING_CQE_F_SOCK_NONEMPTY
 	cqeBufferShift   = 16
 
