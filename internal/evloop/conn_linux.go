@@ -225,8 +225,12 @@ func (c *Conn) Broken() bool { return c.ready.Load()&(broken|cut) != 0 }
 func (c *Conn) IsCut() bool { return c.ready.Load()&cut != 0 }
 
 // Silent says whether the peer has neither sent anything nor closed. It asks
-// the kernel.
+// the kernel, unless that receives for the connection: then it would have told at
+// the loop's last look.
 func (c *Conn) Silent() bool {
+	if c.ring.on && c.inFlight() {
+		return !c.unasked()
+	}
 	var b [1]byte
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&b[0])), 1,
 		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
