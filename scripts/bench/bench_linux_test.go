@@ -226,6 +226,28 @@ func TestMeasuresNginx(t *testing.T) {
 	}
 }
 
+// TestMeasuresTheRelay: it passes requests on that are short and long, each
+// answer of which is checked.
+func TestMeasuresTheRelay(t *testing.T) {
+	var progress bytes.Buffer
+	b := newTestBench(t, tools{}, &progress)
+	for _, name := range []string{"floor", "floor-post"} {
+		list, err := chosen(works(), []string{name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := list[0]
+		w.contestants = w.contestants[1:]
+		r, err := b.measure(context.Background(), w)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, progress.String())
+		}
+		if s := r.samples[0][0]; r.names[0] != "relay" || s.PerRequest <= 0 || s.PerSecond <= 0 || s.Failed > 0 {
+			t.Errorf("%s: %s", name, s)
+		}
+	}
+}
+
 func TestCancelStopsAtOnce(t *testing.T) {
 	tools, err := findTools()
 	if err != nil {

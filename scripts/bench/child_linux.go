@@ -78,6 +78,15 @@ func generate(stdin io.Reader, stdout io.Writer) error {
 	return json.NewEncoder(stdout).Encode(out)
 }
 
+// relay passes on what comes to an address to that of the service.
+func relay(address, service string) error {
+	r, err := load.NewRelay(address, service)
+	if err != nil {
+		return err
+	}
+	return r.Run()
+}
+
 // serve answers until its standard input ends; its first line is its address.
 func serve(stdout io.Writer) error {
 	service, address, err := load.NewService(true)

@@ -24,18 +24,12 @@ func main() {
 	}
 }
 
-// run is one of three programs: the load and the service behind the proxies
-// are processes of this binary.
+// run is one of four programs: the load, the service behind the proxies and a
+// relay are processes of this binary.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	if len(args) == 1 {
-		switch args[0] {
-		case "generate":
-			runtime.LockOSThread() // the one whose timer slack is set
-			return generate(stdin, stdout)
-		case "serve":
-			runtime.LockOSThread()
-			return serve(stdout)
-		}
+	if part := partOf(args); part != nil {
+		runtime.LockOSThread() // the one whose timer slack is set
+		return part(stdin, stdout)
 	}
 	opts, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -52,6 +46,19 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return compare(ctx, opts, stdout, stderr)
+}
+
+// partOf gives the part that the arguments name, nil if they name none.
+func partOf(args []string) func(io.Reader, io.Writer) error {
+	switch {
+	case len(args) == 1 && args[0] == "generate":
+		return generate
+	case len(args) == 1 && args[0] == "serve":
+		return func(_ io.Reader, stdout io.Writer) error { return serve(stdout) }
+	case len(args) == 3 && args[0] == "relay":
+		return func(io.Reader, io.Writer) error { return relay(args[1], args[2]) }
+	}
+	return nil
 }
 
 // options are the flags.

@@ -20,7 +20,8 @@ const method = `## How it was measured
 - nginx is bare: proxy_set_header Connection "" and nothing else, so it adds none of the X-Forwarded-* and X-Real-IP that Sluice, like Kong, sends to the service. Its buffers hold the 100 KB answer. haproxy: http-reuse always.
 - Sluice's metrics are on, always; it is configured over its Admin API and otherwise as it comes.
 - RSS is smaps_rollup's, added up over the processes, two seconds after the last of the connections was opened; each has had one request.
-- Slow clients: 1,000 dribble a head and 1,000 a body of 10 KB, a byte a second each, and 20 ask for 20 MB and read nothing; the same process is measured without them in the same round.
+- Slow clients: 1,000 dribble a head and 1,000 a body of 10 KB, a byte a second each, two of them in every millisecond, and 20 ask for 20 MB and read nothing; the same process is measured without them in the same round.
+- The relay is a thread around epoll that reads what comes and writes it to the other side: no request is parsed. It shows how much of nginx's time a proxy can spare on this machine by its own work, and how much is the kernel's for any that asks it in this way.
 - HTTP/2 is h2load's; its 32 handshakes are part of all proxies' time.
 - The rows of 5,000 routes compare the whole request: the router's own share cannot be seen from outside, see make microbench. Where all 5,000 are asked in turn, each request also finds its route's data out of the processor's cache.
 `

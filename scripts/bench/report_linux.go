@@ -194,7 +194,7 @@ func (b *bench) report(results []result, began time.Time) string {
 		}
 	}
 	if len(own) > 0 {
-		add("\n| Sluice with itself | figure | first | second | goal | |\n|---|---|---|---|---|---|")
+		add("\n| two at a time | figure | first | second | goal | |\n|---|---|---|---|---|---|")
 	}
 	for _, r := range own {
 		o := evaluate(r)

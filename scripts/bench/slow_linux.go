@@ -14,7 +14,7 @@ import (
 const (
 	slowConns   = 2000 // half dribble a head, half a body
 	deafConns   = 20   // ask for much and read nothing
-	slowRounds  = 100  // to a second; in each a hundredth of the slow ones say a byte
+	slowRounds  = 1000 // to a second; in each a thousandth of the slow ones say a byte
 	slowTimeout = 5 * time.Second
 )
 

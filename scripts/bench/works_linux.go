@@ -23,10 +23,12 @@ var (
 	rssFigure = figure{"RSS MB", func(s *sample) float64 { return float64(s.RSS) / 1e6 }, true}
 )
 
+type starter = func(context.Context, *bench, setup) (*target, error)
+
 // contestant is one column of a work.
 type contestant struct {
 	name   string
-	start  func(context.Context, *bench, setup) (*target, error)
+	start  starter
 	routes int                                                            // in place of the work's, if set
 	sample func(context.Context, *bench, *work, *target) (*sample, error) // in place of the work's, if set
 	shared bool                                                           // runs in the process of the first contestant
@@ -86,6 +88,15 @@ func works() []work {
 			w.finer = 3 // a tail is the machine's as much as the proxy's
 		}
 	}
+	slow := func(start starter) func(*work) {
+		return func(w *work) {
+			tail(4000)(w)
+			w.contestants = []contestant{{name: "quiet", start: start}, {name: "slow clients", shared: true, sample: sampleSlowloris}}
+		}
+	}
+	bare := func(w *work) {
+		w.noGoal, w.contestants = true, []contestant{{name: "nginx", start: startNginx}, {name: "relay", start: startRelay}}
+	}
 	return append([]work{
 		small("small", "small GET, saturation, 32 connections", 0.85, nil),
 		small("small-256", "small GET, saturation, 256 connections", 0.85, func(w *work) { w.connections = 256 }),
@@ -114,10 +125,11 @@ func works() []work {
 			w.routes, w.tolerant = manyRoutes, true
 			w.contestants = []contestant{{name: "quiet", start: startSluice, sample: sampleQuiet}, {name: "changing", shared: true, sample: sampleSwap}}
 		}),
-		small("slowloris", "small GET, 4,000/s, two cores: among 2,000 slow clients against none", 2, func(w *work) {
-			tail(4000)(w)
-			w.contestants = []contestant{{name: "quiet", start: startSluice}, {name: "slow clients", shared: true, sample: sampleSlowloris}}
-		}),
+		small("slowloris", "small GET, 4,000/s, two cores: among 2,000 slow clients against none", 2, slow(startSluice)),
+		small("slowloris-nginx", "the same, nginx with itself", 0, func(w *work) { slow(startNginx)(w); w.noGoal = true }),
+		small("floor", "small GET, saturation: a relay that only reads and writes, against nginx", 0, bare),
+		small("floor-4000", "the same at 4,000/s", 0, func(w *work) { rate(4000)(w); bare(w) }),
+		small("floor-post", "10 KB POST, saturation: the relay against nginx", 0, func(w *work) { bare(w); w.request = load.EchoName }),
 	}, limitWorks()...)
 }
 
