@@ -54,7 +54,7 @@ func (l *Loop) receive(c *Conn, how uint32) {
 	}
 	e := l.request()
 	if e == nil {
-		c.want(l, how)
+		c.want(l, how&(wantRecv|wantOn|wantWord))
 		return
 	}
 	e.fd, e.userData = int32(c.fd), c.answerID()

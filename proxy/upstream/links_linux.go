@@ -142,6 +142,7 @@ func (l *Link) Put() {
 	keep := l.requests < limits.MaxRequests && len(list.idle) < limits.PoolSize && !l.conn.HungUp() && l.silent() &&
 		!l.pool.closed.Load() && !l.pool.links.closed.Load()
 	if keep {
+		l.conn.KeepReceiving()
 		l.idle = true
 		list.idle = append(list.idle, l)
 		l.task.SetDeadline(l.pool.links.group.Now().Add(limits.IdleTimeout))
@@ -261,7 +262,6 @@ func (l *Link) bindPlain(tcp net.Conn, t *evloop.Task) error {
 	}
 	c := new(evloop.Conn)
 	l.conn, l.Stream = c, c
-	l.conn.KeepReceiving()
 	if err := c.Bind(fd, t); err != nil {
 		return errors.Join(err, syscall.Close(fd))
 	}
@@ -280,6 +280,5 @@ func (l *Link) bindTLS(ctx context.Context, tcp net.Conn, t *evloop.Task) error 
 	}
 	s := evloop.NewSecure(secure, socket)
 	l.conn, l.Stream = s.Socket(), s
-	l.conn.KeepReceiving()
 	return s.Move(t)
 }
