@@ -325,3 +325,42 @@ func crosses(addr string, say []byte, reset bool) error {
 	}
 	return c.(*net.TCPConn).SetLinger(0)
 }
+
+// TestRoomThatWasFoundAtOnce: who waits for room that there is by the time the
+// loop looks is told, though no event says so.
+func TestRoomThatWasFoundAtOnce(t *testing.T) {
+	both(t, func(t *testing.T, g *Group) {
+		l := g.Loops()[0]
+		if l.uring == nil {
+			return
+		}
+		fd, peer := tcpPair(t)
+		var task Task
+		var c Conn
+		runs := make(chan struct{}, 100)
+		task.Init(l, handlerFunc(func() {
+			_, _ = c.Read(make([]byte, 1))
+			runs <- struct{}{}
+		}))
+		if err := c.Bind(fd, &task); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "a first look", runs)
+		l.idle(t)
+		for len(runs) > 0 {
+			<-runs
+		}
+		// As after a write that found no room, where the event was taken before.
+		o := &c.ring.out
+		o.buf = sendBuffers.Get().(*sendBuffer)
+		o.n = copy(o.buf[:], "left")
+		c.ready.And(^writable)
+		o.state.Store(sendRest)
+		c.want(l, wantSend)
+		await(t, "the news of room", runs)
+		got := make([]byte, 4)
+		if _, err := io.ReadFull(peer, got); err != nil || string(got) != "left" {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}
