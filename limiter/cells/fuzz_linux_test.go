@@ -77,7 +77,7 @@ func mustBeConsistent(t *testing.T, tab *Table) {
 		t.Fatalf("%d cells, Len %d", len(there), tab.Len())
 	}
 	for i, c := range there {
-		if tab.Find(i.key, i.period) != c || c.Word() == busy || i.period >= window.Periods {
+		if tab.Find(i.key, i.period) != c || c.Word() == busy || !i.period.Valid() {
 			t.Fatalf("%v is there but not found", i)
 		}
 	}
