@@ -53,12 +53,10 @@ func AppendJSONText(b []byte, s string) []byte {
 	for {
 		n := min(plainPrefix(s), end-len(b))
 		b, s = append(b, s[:n]...), s[n:]
-		switch {
-		case s == "":
+		if s == "" {
 			return b
-		case len(b)+len(`\uXXXX`) > end:
-			return append(b, cutMark...)
 		}
+		whole := len(b)
 		r, size := utf8.DecodeRuneInString(s)
 		switch {
 		case r == '"' || r == '\\':
@@ -67,6 +65,9 @@ func AppendJSONText(b []byte, s string) []byte {
 			b = append(b, '\\', 'u', hexLower[r>>12&15], hexLower[r>>8&15], hexLower[r>>4&15], hexLower[r&15])
 		default:
 			b = append(b, s[:size]...)
+		}
+		if len(b) > end {
+			return append(b[:whole], cutMark...)
 		}
 		s = s[size:]
 	}

@@ -51,7 +51,7 @@ func TestLongFields(t *testing.T) {
 
 func FuzzEscape(f *testing.F) {
 	for _, seed := range []string{"", "plain text of some length", "\"\\\n\r\x00", "\xff\xfe", "\u2028\u0085", "12345678\x809", "!\"", "~\x7f",
-		strings.Repeat("\x00", MaxLogField/6-1) + "\""} { // cut, though the last escape is short
+		strings.Repeat("\x00", MaxLogField/6-1) + "\"", strings.Repeat("\x00", MaxLogField/6) + "\""} { // fits, and does not
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -66,8 +66,17 @@ func FuzzEscape(f *testing.F) {
 		if err := json.Unmarshal(text, &back); err != nil || !utf8.Valid(text) {
 			t.Fatalf("%q became %q: %v", s, text, err)
 		}
-		if want := strings.ToValidUTF8(s, "�"); utf8.ValidString(s) && len(text) < MaxLogField-len(cutMark) && back != want {
+		full := 0 // what all of it would take
+		for _, r := range s {
+			full += len(AppendJSONText(nil, string(r)))
+		}
+		switch fits := full <= MaxLogField-len(cutMark); {
+		case utf8.ValidString(s) && fits && back != s:
 			t.Fatalf("%q came back as %q", s, back)
+		case utf8.ValidString(s) && !fits && !strings.HasSuffix(back, cutMark):
+			t.Fatalf("%q is too long, and not cut", s)
+		case len(text) > MaxLogField+len(`""`):
+			t.Fatalf("%q became %d bytes", s, len(text))
 		}
 		for _, r := range string(text) {
 			if r < ' ' || 0x7f <= r && r <= 0x9f || r == 0x2028 || r == 0x2029 {
