@@ -126,27 +126,36 @@ func (c *Conn) Read(p []byte) (int, error) {
 	case c.ring.on:
 		return c.readRing(p)
 	}
+	// Forgotten before it is tried: an event that comes meanwhile counts.
+	c.ready.And(^readable)
+	n, errno := c.recv(p)
+	switch {
+	case errno == syscall.EAGAIN:
+		return 0, ErrAgain
+	case errno != 0:
+		c.ready.Or(readable) // whoever asks again is told again
+		return 0, fmt.Errorf("read: %w", errno)
+	case n == 0:
+		c.ready.Or(readable)
+		return 0, io.EOF
+	case n == len(p), c.ready.Load()&hungUp != 0:
+		c.ready.Or(readable) // there may be more, and no event for it
+	}
+	return n, nil
+}
+
+// recv reads from the socket. 0 without an error is the end. recvfrom and sendto
+// cost the kernel less than read and write, which look after a file's position.
+func (c *Conn) recv(p []byte) (int, syscall.Errno) {
 	for {
-		// Forgotten before it is tried: an event that comes meanwhile counts.
-		c.ready.And(^readable)
-		// recvfrom and sendto cost the kernel less than read and write, which
-		// look after a file's position.
 		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), 0, 0, 0)
-		switch {
-		case errno == syscall.EAGAIN:
-			return 0, ErrAgain
-		case errno == syscall.EINTR:
-			continue
-		case errno != 0:
-			c.ready.Or(readable) // whoever asks again is told again
-			return 0, fmt.Errorf("read: %w", errno)
-		case n == 0:
-			c.ready.Or(readable)
-			return 0, io.EOF
-		case int(n) == len(p), c.ready.Load()&hungUp != 0:
-			c.ready.Or(readable) // there may be more, and no event for it
+		switch errno {
+		case 0:
+			return int(n), 0
+		case syscall.EINTR:
+		default:
+			return 0, errno
 		}
-		return int(n), nil
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"io"
 	"sync/atomic"
 	"syscall"
-	"unsafe"
 )
 
 // More of what is known of a connection, where the kernel receives for it.
@@ -24,6 +23,7 @@ const (
 	wantRecv  uint32 = 1 << iota // receive for it: once, unless
 	wantOn                       // it is to go on, or
 	wantWord                     // it is only to be told that there is something
+	wantStop                     // end a receive that goes on
 	wantGive                     // take its buffer back
 	wantSend                     // send what is queued
 	wantShut                     // and then say that nothing follows
@@ -175,20 +175,6 @@ func (c *Conn) readRing(p []byte) (int, error) {
 	return n, nil
 }
 
-// recv reads from the socket. 0 without an error is the end.
-func (c *Conn) recv(p []byte) (int, syscall.Errno) {
-	for {
-		k, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), 0, 0, 0)
-		switch errno {
-		case 0:
-			return int(k), 0
-		case syscall.EINTR:
-		default:
-			return 0, errno
-		}
-	}
-}
-
 // toldOfRing is happened for a connection that the kernel receives for: that
 // there is something to read is not told of by events.
 func (l *Loop) toldOfRing(c *Conn, bits uint32) *Task {
@@ -211,7 +197,7 @@ func (l *Loop) toldOfRing(c *Conn, bits uint32) *Task {
 			continue
 		}
 		if bits&(hungUp|broken) != 0 {
-			l.stopAtEnd(c)
+			l.stopLasting(c)
 		}
 		if now&(hungUp|broken|writable) == 0 {
 			return nil // comes with what is received
@@ -233,7 +219,7 @@ func (c *Conn) unasked() bool {
 	if !armed && (len(r.rest) > 0 || r.failed != 0) {
 		return true
 	}
-	return (armed || r.follow) && (r.held.Load() > 0 || c.loop.uring.answered(c.answerID()))
+	return (armed || r.follow) && (r.aside.Load() > 0 || c.loop.uring.answered(c.answerID()))
 }
 
 // answerID is what the answers to requests about the connection have.

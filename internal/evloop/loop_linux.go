@@ -46,7 +46,6 @@ type Loop struct {
 
 	uring    *uring // nil: all is done with epoll
 	thread   int    // that leads the loop
-	crew     uint32 // how often that has changed
 	parts    [uringBuffers]part
 	watching bool    // the ring watches the epoll set
 	given    bool    // buffers, of which the kernel has not been told
@@ -133,10 +132,7 @@ func (l *Loop) run(term uint32) {
 		// would be woken for it if another led the loop.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		if thread := syscall.Gettid(); thread != l.thread {
-			l.thread = thread
-			l.crew++
-		}
+		l.thread = syscall.Gettid()
 	}
 	for {
 		t, some := l.event()

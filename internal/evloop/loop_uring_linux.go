@@ -133,6 +133,9 @@ func (l *Loop) serve(c *Conn, wants uint32) {
 	if wants&wantShut != 0 {
 		l.shut(c)
 	}
+	if wants&wantStop != 0 {
+		l.stopLasting(c)
+	}
 	if wants&wantRecv != 0 {
 		l.receive(c, wants)
 	}

@@ -8,24 +8,23 @@ import (
 // receiving is what the leader of a loop knows of what the kernel receives for a
 // connection. A receive ends with its first answer, or goes on ("multishot") where
 // short messages are expected: its answers are delivered one by one, each when the
-// connection's owner has read all of the one before, and held meanwhile. Where long
+// connection's owner has read all of the one before, and set aside meanwhile. Where long
 // ones are, which no buffer holds, the kernel only says that there is something.
 type receiving struct {
 	flying   bool   // the kernel receives
-	stopping bool   // and was told to end that
+	lasting  bool   // and goes on after an answer
+	stopping bool   // but was told to end that
+	thread   int    // that has asked for it
 	lent     bool   // a buffer of the ring is in use
 	id       uint16 // and which one
-	how      uint32 // which wantOn, wantWord or 0 says
-	asked    uint32 // the same of the one that is due next
-	crew     uint32 // Loop.crew at the time of asking
 
-	// held is how many answers are held; the owner may look at it.
-	held        atomic.Int32
+	// aside is how many answers are set aside; the owner may look at it.
+	aside       atomic.Int32
 	first, last uint16        // of them, linked through Loop.parts
 	lost        syscall.Errno // an error after them, which the kernel tells of only once
 }
 
-// part is an answer that is held, in the place that its buffer's number gives.
+// part is an answer with bytes, in the place that its buffer's number gives.
 type part struct {
 	n       uint32
 	notDone bool // there was more in the socket
@@ -36,13 +35,9 @@ type part struct {
 // delivers what was received meanwhile.
 func (l *Loop) receive(c *Conn, how uint32) {
 	r := &c.ring
-	r.asked = how & (wantOn | wantWord)
-	if c.ready.Load()&(hungUp|broken|lateHungUp|lateBroken) != 0 {
-		r.asked = 0 // see stopAtEnd
-	}
 	switch {
-	case r.held.Load() > 0:
-		l.runLater(l.deliver(c, l.pick(c)))
+	case r.aside.Load() > 0:
+		l.runLater(l.deliver(c, l.nextAside(c)))
 		return
 	case r.lost != 0:
 		errno := r.lost
@@ -58,15 +53,16 @@ func (l *Loop) receive(c *Conn, how uint32) {
 		return
 	}
 	e.fd, e.userData = int32(c.fd), c.answerID()
-	switch r.asked {
-	case wantWord:
+	over := c.ready.Load()&(hungUp|broken|lateHungUp|lateBroken) != 0
+	r.flying, r.lasting, r.stopping, r.thread = true, how&wantOn != 0 && !over, false, l.thread // over: see stopLasting
+	switch {
+	case how&wantWord != 0:
 		e.opcode, e.opFlags = opPollAdd, syscall.EPOLLIN|syscall.EPOLLRDHUP
-	case wantOn:
+	case r.lasting:
 		e.opcode, e.flags, e.ioprio = opRecv, sqeBufferSelect, recvPollFirst|recvMultishot
 	default:
 		e.opcode, e.flags, e.ioprio = opRecv, sqeBufferSelect, recvPollFirst
 	}
-	r.flying, r.stopping, r.how, r.crew = true, false, r.asked, l.crew
 }
 
 // received notes what the kernel has received for a connection, or why nothing.
@@ -74,19 +70,19 @@ func (l *Loop) receive(c *Conn, how uint32) {
 func (l *Loop) received(c *Conn, e cqe) *Task {
 	r := &c.ring
 	r.flying = e.flags&cqeMore != 0
-	due := c.ready.Load()&armed != 0 && !r.lent && r.held.Load() == 0
+	due := c.ready.Load()&armed != 0 && !r.lent && r.aside.Load() == 0
 	switch {
 	case e.res <= 0:
 		return l.receivedNone(c, syscall.Errno(-e.res), due)
 	case e.flags&cqeBuffer == 0: // there is something to read
 		return l.receivedNone(c, syscall.EAGAIN, due)
-	case r.flying && (e.res == uringBufferSize || !due || r.crew != l.crew):
+	case r.flying && (e.res == uringBufferSize || !due || r.thread != l.thread):
 		l.stop(c)
 	}
 	id := uint16(e.flags >> cqeBufferShift)
 	l.parts[id] = part{n: uint32(e.res), notDone: e.flags&cqeSocketNotDone != 0}
 	if !due {
-		l.keep(c, id)
+		l.setAside(c, id)
 		return nil
 	}
 	return l.deliver(c, id)
@@ -103,7 +99,7 @@ func (l *Loop) receivedNone(c *Conn, errno syscall.Errno, due bool) *Task {
 		r.lost = errno
 		return nil
 	case r.stopping && errno == syscall.ECANCELED:
-		c.want(l, wantRecv|r.asked)
+		c.want(l, wantRecv) // once: the owner says how from the next on
 		return nil
 	}
 	return l.deliverNone(c, errno)
@@ -124,7 +120,7 @@ func (l *Loop) deliver(c *Conn, id uint16) *Task {
 	r, p := &c.ring, &l.parts[id]
 	r.id, r.lent = id, true
 	r.rest = l.uring.buffer(id)[:p.n]
-	r.follow = r.flying || r.held.Load() > 0 || r.lost != 0
+	r.follow = r.flying || r.aside.Load() > 0 || r.lost != 0
 	r.more = p.notDone && !r.follow
 	return c.handOver(readable)
 }
@@ -163,31 +159,31 @@ func (c *Conn) handOver(bits uint32) *Task {
 	}
 }
 
-// keep holds an answer until its turn.
-func (l *Loop) keep(c *Conn, id uint16) {
+// setAside keeps an answer until its turn.
+func (l *Loop) setAside(c *Conn, id uint16) {
 	r := &c.ring
-	if r.held.Load() == 0 {
+	if r.aside.Load() == 0 {
 		r.first = id
 	} else {
 		l.parts[r.last].next = id
 	}
 	r.last = id
-	r.held.Add(1)
+	r.aside.Add(1)
 }
 
-// pick gives the oldest answer that is held. There must be one.
-func (l *Loop) pick(c *Conn) uint16 {
+// nextAside gives the oldest answer that was set aside. There must be one.
+func (l *Loop) nextAside(c *Conn) uint16 {
 	r := &c.ring
 	id := r.first
 	r.first = l.parts[id].next
-	r.held.Add(-1)
+	r.aside.Add(-1)
 	return id
 }
 
 // giveAll gives back every buffer that a connection has.
 func (l *Loop) giveAll(c *Conn) {
-	for c.ring.held.Load() > 0 {
-		l.giveBuffer(l.pick(c))
+	for c.ring.aside.Load() > 0 {
+		l.giveBuffer(l.nextAside(c))
 	}
 	l.giveLent(c)
 }
@@ -200,24 +196,26 @@ func (l *Loop) giveLent(c *Conn) {
 	}
 }
 
-// stopAtEnd is for the event that a connection is over: a receive that goes on does
-// not tell of a reset that had come when it dealt with the data before it. The next
-// one does, which does not go on.
-func (l *Loop) stopAtEnd(c *Conn) {
-	if c.ring.flying && c.ring.how == wantOn {
+// stopLasting ends a receive if it goes on. That is called for where the connection
+// is over, too: such a receive does not tell of a reset that had come when it dealt
+// with the data before it. The next one does, which does not go on.
+func (l *Loop) stopLasting(c *Conn) {
+	if c.ring.flying && c.ring.lasting {
 		l.stop(c)
 	}
 }
 
-// stop ends a receive that goes on: of its answers one with cqeMore unset is the
-// last. Without room for the request the next answer tries again.
+// stop ends a receive: its last answer is one with cqeMore unset.
 func (l *Loop) stop(c *Conn) {
 	r := &c.ring
 	if r.stopping {
 		return
 	}
-	if e := l.request(); e != nil {
-		e.opcode, e.flags, e.addr, e.userData = opAsyncCancel, sqeSkipSuccess, c.answerID(), aboutNothing
-		r.stopping = true
+	e := l.request()
+	if e == nil {
+		c.want(l, wantStop)
+		return
 	}
+	e.opcode, e.flags, e.addr, e.userData = opAsyncCancel, sqeSkipSuccess, c.answerID(), aboutNothing
+	r.stopping = true
 }

@@ -140,7 +140,8 @@ func TestMessagesThatWait(t *testing.T) {
 // and some not, arrive as they were sent.
 func TestMessagesOfAllSizes(t *testing.T) {
 	both(t, func(t *testing.T, g *Group) {
-		r, peer := newReader(t, g.Loops()[0])
+		l := g.Loops()[0]
+		r, peer := newReader(t, l)
 		rnd := rand.New(rand.NewPCG(1, 2))
 		sizes := []int{1, 100, uringBufferSize - 1, uringBufferSize, uringBufferSize + 1, 3 * uringBufferSize, 20_000}
 		var want []byte
@@ -158,7 +159,7 @@ func TestMessagesOfAllSizes(t *testing.T) {
 			want = append(want, p...)
 			say(t, peer, string(p))
 			if waits && rnd.IntN(2) == 0 {
-				time.Sleep(time.Millisecond)
+				l.idle(t)
 			}
 			if r.may.Store(true); waits {
 				r.task.Poke()

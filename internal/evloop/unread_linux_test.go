@@ -24,6 +24,9 @@ func TestUnread(t *testing.T) {
 			all[i] = &unread{may: &may, ended: make(chan struct{}), told: make(chan struct{})}
 			fd, peer := tcpPair(t)
 			all[i].task.Init(l, all[i])
+			if i%3 == 0 {
+				all[i].conn.KeepReceiving()
+			}
 			if err := all[i].conn.Bind(fd, &all[i].task); err != nil {
 				t.Fatal(err)
 			}

@@ -293,11 +293,13 @@ func (r *uring) take() cqe {
 	return e
 }
 
-// answered says whether there is an answer with an id that was not taken. Safe
-// for concurrent use, but takes that happen meanwhile may hide it.
+// answered says whether there is an answer with an id that was not taken, other
+// than that its request was cancelled. Safe for concurrent use, but takes that
+// happen meanwhile may hide it.
 func (r *uring) answered(id uint64) bool {
 	for at, end := atomic.LoadUint32(r.cqHead), atomic.LoadUint32(r.cqTail); at != end; at++ {
-		if atomic.LoadUint64(&r.cqes[at&r.cqMask].userData) == id {
+		e := &r.cqes[at&r.cqMask]
+		if atomic.LoadUint64(&e.userData) == id && atomic.LoadInt32(&e.res) != -int32(syscall.ECANCELED) {
 			return true
 		}
 	}

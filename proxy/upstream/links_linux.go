@@ -99,8 +99,8 @@ type Link struct {
 }
 
 // Get gives an idle connection and makes its events those of a task; nil if
-// there is none. With check it asks the kernel whether the service has closed
-// it, for a request that must not be sent twice.
+// there is none. With check one that the service has closed is left out, as far as
+// evloop.Conn.Silent can tell, for a request that must not be sent twice.
 func (p *LinkPool) Get(t *evloop.Task, check bool) *Link {
 	list := &p.loops[t.Loop().Index()]
 	for {
