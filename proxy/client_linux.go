@@ -300,9 +300,9 @@ func (c *clientConn) awaitHead() bool {
 }
 
 // badHead answers what is no HTTP/1.1. A client that begins with HTTP/2 is
-// handed over.
+// handed over; after a request that is no beginning (RFC 9113, section 3.4).
 func (c *clientConn) badHead(err error) bool {
-	if errors.Is(err, http1.ErrPreface) && c.front.http2 != nil && c.tls == nil {
+	if errors.Is(err, http1.ErrPreface) && c.front.http2 != nil && c.tls == nil && c.requests == 0 {
 		c.handOver()
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -171,4 +172,24 @@ func (w *world) quiet() {
 	w.t.Helper()
 	eventually(w.t, "no exchange is left", func() bool { return w.proxy.inFlight.sum() == 0 })
 	w.get("/r").want(w.t, 200, "hello")
+}
+
+// TestPrefaceAfterARequest: a connection that has begun with HTTP/1.1 does not
+// become one of HTTP/2, in whatever pieces the preface comes.
+func TestPrefaceAfterARequest(t *testing.T) {
+	w := newWorld(t)
+	w.config.Listen = []Listener{{Address: "127.0.0.1:0", HTTP2: true}}
+	w.behind(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "ok") })
+	for _, pieces := range [][]string{{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}, {"PRI * HTT", "P/2.0\r\n\r\nSM\r\n\r\n"}} {
+		c := w.dial(0).say("GET /r HTTP/1.1\r\nHost: a\r\n\r\n")
+		if a := c.hear("GET"); a.status != 200 {
+			t.Fatalf("%+v", a)
+		}
+		for _, piece := range pieces {
+			c.say(piece)
+		}
+		if said := c.ends(); !strings.HasPrefix(said, "HTTP/1.1 505 ") {
+			t.Errorf("%q is answered with %q", pieces, said)
+		}
+	}
 }
