@@ -21,7 +21,7 @@ help:
 	@echo 'make test      go vet, gofmt, and every test with the race detector'
 	@echo 'make lint      staticcheck'
 	@echo 'make chaos     real nodes, faults and an independent count of admissions, about 5 minutes (CHAOSFLAGS=--help tells more)'
-	@echo 'make bench     compare with nginx and haproxy, about 20 minutes (BENCHFLAGS=--help tells more)'
+	@echo 'make bench     compare with nginx and haproxy, about 25 minutes (BENCHFLAGS=--help tells more)'
 	@echo 'make bench-admin  the Admin API of three nodes: writes, reads, imports, snapshots, about 20 minutes (ADMINBENCHFLAGS=--help tells more)'
 	@echo 'make microbench  every Go benchmark, with allocations (BENCHTIME=$(BENCHTIME), PACKAGES=$(PACKAGES))'
 	@echo 'make fuzz      LIMITER_RUNS=$(LIMITER_RUNS) random runs of the limiter, and every fuzz target for FUZZTIME=$(FUZZTIME)'

@@ -77,7 +77,7 @@ latency at a fixed rate, and memory. nginx is required: apt-get install nginx
 haproxy nghttp2-client (h2load, for HTTP/2) redis-server (to compare limits with a
 counter in Redis). Use a machine that does nothing else.
 
-  make bench                                  all works, about 20 minutes
+  make bench                                  all works, about 25 minutes
   make bench BENCHFLAGS='-list'               what there is to measure
   make bench BENCHFLAGS='-only small,tls'     two of them, nothing written
   make bench BENCHFLAGS='-only limits'        the works of limits

@@ -1,10 +1,9 @@
 package load
 
 import (
+	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"os"
 	"syscall"
 )
 
@@ -14,12 +13,10 @@ import (
 // these in this way cannot cost less. What cannot be passed on at once ends both
 // connections.
 type Relay struct {
-	listener *os.File
-	accepts  int // its descriptor, see Service
-	service  syscall.SockaddrInet4
-	poll     *poller
-	other    []int // by descriptor; 0: closed
-	buffer   []byte
+	*acceptor
+	service syscall.SockaddrInet4
+	other   []int // by descriptor; 0: closed
+	buffer  []byte
 }
 
 // NewRelay listens on an address, and relays to that of a service on IPv4. Its
@@ -32,23 +29,9 @@ func NewRelay(address, service string) (*Relay, error) {
 	if !to.Addr().Is4() {
 		return nil, fmt.Errorf("%s is not of IPv4", service)
 	}
-	r := &Relay{service: syscall.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}, buffer: make([]byte, scratchSize)}
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = listener.Close() }() // the file is another descriptor
-	if r.listener, err = listener.(*net.TCPListener).File(); err != nil {
-		return nil, err
-	}
-	r.accepts = int(r.listener.Fd())
-	if r.poll, err = newPoller(true); err == nil {
-		err = r.poll.add(r.accepts)
-	}
-	if err == nil {
-		err = syscall.SetNonblock(r.accepts, true)
-	}
-	return r, err
+	a, _, err := listen(address, true)
+	return &Relay{acceptor: a, service: syscall.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())},
+		buffer: make([]byte, scratchSize)}, err
 }
 
 // Run relays until there is an error. There is no other end but that of the
@@ -60,40 +43,27 @@ func (r *Relay) Run() error {
 			return err
 		}
 		for i := range events {
-			if fd := int(events[i].Fd); fd != r.accepts {
+			if fd := int(events[i].Fd); fd != r.fd {
 				r.pass(fd)
-			} else if err := r.accept(); err != nil {
+			} else if err := r.each(r.dial); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (r *Relay) accept() error {
-	client, _, err := syscall.Accept4(r.accepts, syscall.SOCK_CLOEXEC)
-	if err != nil {
-		return nil // gone meanwhile
-	}
+// dial gives a client a connection to the service.
+func (r *Relay) dial(client int) error {
 	service, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
-	if err := syscall.Connect(service, &r.service); err != nil {
+	// It blocks until it is connected, and not after.
+	if err := errors.Join(syscall.Connect(service, &r.service), syscall.SetNonblock(service, true), r.watch(service)); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	r.join(client, service)
 	r.join(service, client)
-	for _, fd := range [...]int{client, service} {
-		if err := syscall.SetNonblock(fd, true); err != nil {
-			return fmt.Errorf("nonblock: %w", err)
-		}
-		if err := syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1); err != nil {
-			return fmt.Errorf("setsockopt: %w", err)
-		}
-		if err := r.poll.add(fd); err != nil {
-			return fmt.Errorf("epoll_ctl: %w", err)
-		}
-	}
 	return nil
 }
 

@@ -2,24 +2,19 @@ package load
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"net"
-	"os"
 	"strings"
 	"syscall"
 )
 
 // Service answers requests over HTTP/1.1 and keeps its connections.
 type Service struct {
-	listener *os.File
-	accepts  int // its descriptor: Fd makes it block, so it is called once
-	poll     *poller
-	peers    map[int32]*peer
-	buffer   []byte
-	answers  map[string][]byte
-	refusal  []byte
-	echo     []byte
+	*acceptor
+	peers   map[int32]*peer
+	buffer  []byte
+	answers map[string][]byte
+	refusal []byte
+	echo    []byte
 }
 
 // peer is one connection of a proxy.
@@ -32,30 +27,15 @@ type peer struct {
 // NewService listens on a free port of loopback and gives the address. alone
 // says that the process does nothing else.
 func NewService(alone bool) (*Service, string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, "", err
-	}
-	defer func() { _ = listener.Close() }() // the file is another descriptor
-	file, err := listener.(*net.TCPListener).File()
-	if err != nil {
-		return nil, "", err
-	}
-	s := &Service{listener: file, peers: map[int32]*peer{}, buffer: make([]byte, scratchSize), echo: EchoBody(),
+	a, address, err := listen("127.0.0.1:0", alone)
+	s := &Service{acceptor: a, peers: map[int32]*peer{}, buffer: make([]byte, scratchSize), echo: EchoBody(),
 		refusal: response("400 Bad Request", []byte("not a request of the benchmark")),
 		answers: map[string][]byte{
 			"GET " + SmallName: response("200 OK", SmallBody()),
 			"GET " + LargeName: response("200 OK", LargeBody()),
 			"POST " + EchoName: response("200 OK", EchoAnswer()),
 		}}
-	s.accepts = int(file.Fd())
-	if s.poll, err = newPoller(alone); err == nil {
-		err = s.poll.add(s.accepts)
-	}
-	if err == nil {
-		err = syscall.SetNonblock(s.accepts, true)
-	}
-	return s, listener.Addr().String(), err
+	return s, address, err
 }
 
 // response has the fields that a small service sends.
@@ -79,7 +59,7 @@ func (s *Service) Serve(stop int) error {
 			switch fd := events[i].Fd; {
 			case fd == int32(stop):
 				return nil
-			case fd == int32(s.accepts):
+			case fd == int32(s.fd):
 				err = s.accept()
 			default:
 				s.handle(s.peers[fd], events[i].Events)
@@ -95,24 +75,14 @@ func (s *Service) close() {
 	for _, p := range s.peers {
 		_ = syscall.Close(p.fd)
 	}
-	s.poll.close()
-	_ = s.listener.Close()
+	s.acceptor.close()
 }
 
 func (s *Service) accept() error {
-	for {
-		fd, _, err := syscall.Accept4(s.accepts, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
-		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.EINTR) {
-			return nil
-		}
-		if err == nil {
-			err = errors.Join(syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1), s.poll.add(fd))
-		}
-		if err != nil {
-			return fmt.Errorf("accept: %w", err)
-		}
+	return s.each(func(fd int) error {
 		s.peers[int32(fd)] = &peer{fd: fd}
-	}
+		return nil
+	})
 }
 
 func (s *Service) handle(p *peer, events uint32) {
