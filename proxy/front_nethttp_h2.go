@@ -50,7 +50,7 @@ type h2Server struct {
 	mu      sync.Mutex
 	conns   map[net.Conn]struct{}
 	closed  bool
-	serving sync.WaitGroup
+	serving sync.WaitGroup // a connection's first is added under mu
 }
 
 func newH2Server(p *Proxy, base *http.Server) *h2Server {
@@ -74,14 +74,26 @@ func (s *h2Server) serve(ln net.Listener) error {
 			return http.ErrServerClosed
 		case err != nil:
 			return err
-		case !s.add(c):
+		case !s.begin(c):
 			return errors.Join(http.ErrServerClosed, c.Close())
 		}
-		s.serving.Go(func() {
-			defer s.remove(c)
-			s.serveConn(c)
-		})
 	}
+}
+
+// begin serves a connection on a goroutine of its own, unless close was called,
+// which waits for all that have begun.
+func (s *h2Server) begin(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	s.serving.Go(func() {
+		defer s.remove(c)
+		s.serveConn(c)
+	})
+	return true
 }
 
 // serveConn ends when the connection does.
@@ -95,15 +107,6 @@ func (s *h2Server) serveConn(c net.Conn) {
 	defer conn.Close()
 	//lint:ignore SA1019 net/http's own HTTP/2 gives no access to its connections, which frameGuard watches
 	s.server.ServeConn(conn, &http2.ServeConnOpts{Context: connContext(s.proxy.ctx, c), BaseConfig: s.base})
-}
-
-func (s *h2Server) add(c net.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed {
-		s.conns[c] = struct{}{}
-	}
-	return !s.closed
 }
 
 func (s *h2Server) remove(c net.Conn) {

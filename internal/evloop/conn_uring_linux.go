@@ -241,7 +241,8 @@ func (c *Conn) closeRing() {
 func (c *Conn) releasable() bool {
 	r := &c.ring
 	asked := r.wants.And(^wantRecv)&wantRecv != 0
-	if r.follow || !asked && (c.ready.Load()&armed != 0 || len(r.rest) > 0) {
+	// First whether the kernel receives: follow and rest are the loop's meanwhile.
+	if !asked && (c.ready.Load()&armed != 0 || len(r.rest) > 0) || r.follow {
 		return false
 	}
 	if r.out.state.CompareAndSwap(sendQueued, sendNone) {
