@@ -247,6 +247,7 @@ func (c *clientConn) readHead() bool {
 			return true // a head in very many TLS records
 		}
 		if len(x.in) > 0 {
+			x.unused = false
 			n, err := x.req.Parse(x.in, c.front.engine.limits)
 			switch {
 			case err != nil:

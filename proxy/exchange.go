@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"io"
 	"math/rand/v2"
 	"net/netip"
@@ -150,9 +149,21 @@ func emptied(b []byte) []byte {
 // nodes never meet. They lie in the exchange: like all strings of it they are
 // valid until it ends.
 func (x *exchange) newRequestID() string {
-	var random [16]byte
-	binary.LittleEndian.PutUint64(random[:8], rand.Uint64())
-	binary.LittleEndian.PutUint64(random[8:], rand.Uint64())
-	hex.Encode(x.idText[:], random[:])
+	high, low := rand.Uint64(), rand.Uint64()
+	for i, half := range [...]uint32{uint32(high >> 32), uint32(high), uint32(low >> 32), uint32(low)} {
+		binary.LittleEndian.PutUint64(x.idText[8*i:], hexDigits(half))
+	}
 	return unsafe.String(&x.idText[0], len(x.idText))
+}
+
+// hexDigits gives the eight digits of a number, the lowest in the lowest byte: all
+// at once, one in each byte of a word.
+func hexDigits(n uint32) uint64 {
+	const each = 0x0101010101010101
+	d := uint64(n)
+	d = (d | d<<16) & 0x0000ffff0000ffff
+	d = (d | d<<8) & 0x00ff00ff00ff00ff
+	d = (d | d<<4) & 0x0f0f0f0f0f0f0f0f
+	letters := (d + 6*each) >> 4 & each // 1 where a digit is above 9
+	return d + '0'*each + letters*('a'-'9'-1)
 }

@@ -82,11 +82,11 @@ func (t *h1Context) closeIfGone() {
 // end releases who still waits, and says whether the context was waited on: it
 // must not serve another request then.
 func (t *h1Context) end() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.done == nil {
+	if t.done == nil { // only the owner changes that
 		return false
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.c.task.Watch(nil)
 	if !t.closed {
 		t.closed = true

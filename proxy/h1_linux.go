@@ -24,7 +24,9 @@ type h1 struct {
 	in       []byte
 	head, at int
 	headDue  bool // the head has a deadline
-	req      http1.Request
+	// unused says that clear has nothing to do.
+	unused bool
+	req    http1.Request
 	// live says that the exchange has begun and has to be logged.
 	live      bool
 	keepAlive bool
@@ -92,6 +94,10 @@ func (e *engine) put(x *h1) {
 
 // clear makes it ready for another request; what was read stays.
 func (x *h1) clear() {
+	if x.unused {
+		return
+	}
+	x.unused = true
 	x.exchange.reset()
 	x.exchange.front = (*h1Front)(x)
 	x.req.Reset()
@@ -133,8 +139,8 @@ func (x *h1) identify() {
 	q.RawPath, q.Query, q.HasQuery = x.req.PathQuery()
 	q.ProtoMajor, q.ProtoMinor = 1, x.req.Minor
 	x.Listener, x.Peer, x.peerText, x.proxied = c.front.port, c.peer, c.peerText, c.proxied
-	x.received.CopyFrom(&x.req.Fields)
 	x.requestFields.CopyFrom(&x.req.Fields)
+	x.received.MoveFrom(&x.req.Fields)
 	if x.ctx == nil {
 		x.ctx = &h1Context{c: c}
 	}

@@ -124,7 +124,7 @@ func (h *headerPolicy) markForwarded(x *exchange, now time.Time) {
 		out.Put(fieldProxyLatency, milliseconds(t.UpstreamStarted.Sub(t.Started)))
 	}
 	if h.via {
-		out.Set(fieldVia, h.appendVia(out.Get(fieldVia), x.protoVia()))
+		out.PutText(fieldVia, h.appendVia(out.Get(fieldVia), x.protoVia()))
 	}
 	if h.upstreamStatus && x.Response.UpstreamStatus != 0 {
 		out.Put(fieldUpstreamStatus, strconv.Itoa(x.Response.UpstreamStatus))
@@ -158,7 +158,7 @@ func milliseconds(d time.Duration) string {
 func (x *exchange) setForwarded() {
 	h := &x.requestFields
 	if list := x.requestFields.Joined("X-Forwarded-For"); list != "" {
-		h.Set("X-Forwarded-For", list+", "+x.peerText)
+		h.PutText("X-Forwarded-For", list+", "+x.peerText)
 	} else {
 		h.Put("X-Forwarded-For", x.clientAddr())
 	}
@@ -175,7 +175,7 @@ func (x *exchange) setForwarded() {
 	if p := &x.proxy.headers; p.requestIDUpstream {
 		h.Put(fieldRequestID, x.Request.ID)
 	}
-	h.Set(fieldVia, x.proxy.headers.appendVia(x.requestFields.Joined(fieldVia), x.protoVia()))
+	h.PutText(fieldVia, x.proxy.headers.appendVia(x.requestFields.Joined(fieldVia), x.protoVia()))
 }
 
 // setUnlessTrusted sets a field to a value, or removes it for "". What a
@@ -186,7 +186,7 @@ func (x *exchange) setUnlessTrusted(name, value string) {
 	case value == "":
 		x.requestFields.Del(name)
 	default:
-		x.requestFields.Set(name, value)
+		x.requestFields.PutText(name, value)
 	}
 }
 

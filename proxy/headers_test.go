@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
@@ -229,6 +230,15 @@ func TestRequestIDs(t *testing.T) {
 			t.Fatalf("id %q", id)
 		}
 		seen[id] = true
+	}
+}
+
+func TestHexDigits(t *testing.T) {
+	for _, n := range []uint32{0, 0x01234567, 0x89abcdef, 0xfedcba98, 0xffffffff, 0x9a9a9a9a} {
+		digits := binary.BigEndian.AppendUint64(nil, hexDigits(n))
+		if want := fmt.Sprintf("%08x", n); string(digits) != want {
+			t.Errorf("%q, want %q", digits, want)
+		}
 	}
 }
 

@@ -117,14 +117,14 @@ func (x *exchange) emptyAnswer() bool {
 	return x.Request.Method == http.MethodHead || !bodyAllowed(x.Response.Status)
 }
 
-// takeFields makes the service's fields those of the answer. Fields that
-// plugins have set in the access phase stay as they are.
+// takeFields makes the service's fields those of the answer, and may leave none
+// behind. Fields that plugins have set in the access phase stay as they are.
 func (x *exchange) takeFields(from *http1.Fields) {
 	removeHopByHop(from)
 	into := &x.responseFields
 	set := into.Len()
 	if set == 0 {
-		into.CopyFrom(from)
+		into.MoveFrom(from)
 		return
 	}
 	for i := range from.Len() {

@@ -72,7 +72,7 @@ func (c *Conn) want(l *Loop, bits uint32) {
 		// A leader that is in a handler looks when that is over. One that is
 		// not may be waiting already; if the stack was not empty, who began it
 		// has rung or seen a handler that has not returned yet.
-		if head == nil && l.lead.Load()&1 == 0 {
+		if head == nil && !inHandler(l.lead.Load()) {
 			l.ring()
 		}
 		return

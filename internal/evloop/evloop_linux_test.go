@@ -226,8 +226,7 @@ func TestStuckHandler(t *testing.T) {
 		var other Task
 		var done1 sync.Once
 		other.Init(l, handlerFunc(func() { done1.Do(func() { close(done) }) }))
-		for turns, busy := l.turn(); !busy; turns, busy = l.turn() {
-			_ = turns
+		for !inHandler(l.lead.Load()) {
 			time.Sleep(time.Millisecond)
 		}
 		other.SetDeadline(1)

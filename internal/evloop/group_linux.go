@@ -160,14 +160,14 @@ func (g *Group) watchLoops() {
 		}
 		every = min(2*every, watchAtMost)
 		for i, l := range g.loops {
-			turn, busy := l.turn()
-			if turn != seen[i] || busy {
+			lead := l.lead.Load()
+			if lead != seen[i] || inHandler(lead) {
 				every = watchEvery
 			}
-			if busy && turn == seen[i] {
-				l.takeAway()
+			if lead == seen[i] {
+				l.takeAway(lead)
 			}
-			seen[i] = turn
+			seen[i] = lead
 		}
 		t.Reset(every)
 	}

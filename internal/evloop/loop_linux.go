@@ -22,11 +22,9 @@ type Loop struct {
 	bell  int // an eventfd that wakes the loop
 	alarm int // a timerfd that ends a hold
 
-	// lead is the leader's term shifted by one, and in the lowest bit whether
-	// it is in a handler. A new term begins by changing it from there.
+	// lead says which handler the loop is in, see leading. A new term begins by
+	// changing it from there.
 	lead atomic.Uint64
-	// turns counts the events that were dealt with, for the watchdog.
-	turns atomic.Uint64
 	// spawned says that a goroutine was made ready on this processor, which
 	// should not wait for the loop to give it up.
 	spawned atomic.Bool
@@ -42,7 +40,8 @@ type Loop struct {
 	due     bool      // the first of them runs after the events
 	wheel   wheel
 	alarmed bool   // the alarm is set
-	held    uint64 // turns when it was set
+	turns   uint32 // how often a handler was run
+	held    uint32 // turns when it was set
 
 	uring    *uring // nil: all is done with epoll
 	thread   int    // that leads the loop
@@ -126,7 +125,6 @@ func (l *Loop) close() error {
 // run leads the loop for one term, which ends when the loop is stopped or a
 // handler has detached.
 func (l *Loop) run(term uint32) {
-	free := uint64(term) << 1
 	if l.uring != nil {
 		// The kernel finishes what a thread has asked for on that thread, which
 		// would be woken for it if another led the loop.
@@ -137,11 +135,11 @@ func (l *Loop) run(term uint32) {
 	for {
 		t, some := l.event()
 		switch {
-		case t != nil && !l.handle(t, term, free):
+		case t != nil && !l.handle(t, term):
 			return
 		case some:
 			continue
-		case !l.runDue(term, free):
+		case !l.runDue(term):
 			return
 		}
 		if err := l.wait(); err != nil {
@@ -151,7 +149,7 @@ func (l *Loop) run(term uint32) {
 			return
 		}
 		l.now.Store(int64(l.group.Now()))
-		if !l.expire(term, free) {
+		if !l.expire(term) {
 			return
 		}
 	}
@@ -178,11 +176,16 @@ func (l *Loop) event() (t *Task, some bool) {
 	return nil, true
 }
 
+// leading makes a value of Loop.lead: the leader's term in the upper half, the
+// number of the turn below, and in the lowest bit whether the leader is in a handler.
+func leading(term, turn uint32) uint64 { return uint64(term)<<32 | uint64(turn<<1) }
+
 // handle runs a task that is owned by the caller. False means that the loop has
 // another leader now.
-func (l *Loop) handle(t *Task, term uint32, free uint64) bool {
+func (l *Loop) handle(t *Task, term uint32) bool {
+	l.turns++
+	free := leading(term, l.turns)
 	l.lead.Store(free | 1)
-	l.turns.Add(1)
 	yielded := t.runInline(term)
 	leads := l.lead.CompareAndSwap(free|1, free)
 	switch {
@@ -195,7 +198,7 @@ func (l *Loop) handle(t *Task, term uint32, free uint64) bool {
 }
 
 // expire runs the tasks whose deadlines have passed.
-func (l *Loop) expire(term uint32, free uint64) bool {
+func (l *Loop) expire(term uint32) bool {
 	now := Time(l.now.Load())
 	if len(l.expired) == 0 && int64(now)>>tickShift == l.wheel.cursor {
 		return true
@@ -206,33 +209,31 @@ func (l *Loop) expire(term uint32, free uint64) bool {
 		t := l.expired[last]
 		l.expired[last] = nil
 		l.expired = l.expired[:last]
-		if t.nudge() && !l.handle(t, term, free) {
+		if t.nudge() && !l.handle(t, term) {
 			return false // the next leader goes on with the rest
 		}
 	}
 	return true
 }
 
-// resign ends a term from within a handler; a new goroutine leads on.
+// resign ends a term from within its handler.
 func (l *Loop) resign(term uint32) {
-	if l.lead.CompareAndSwap(uint64(term)<<1|1, uint64(term+1)<<1) {
+	if lead := l.lead.Load(); uint32(lead>>32) == term {
+		l.takeAway(lead)
+	}
+}
+
+// takeAway ends a term if its leader is in the handler that lead tells of; a new
+// goroutine leads on.
+func (l *Loop) takeAway(lead uint64) {
+	if term := uint32(lead>>32) + 1; inHandler(lead) && l.lead.CompareAndSwap(lead, leading(term, uint32(lead)>>1)) {
 		l.spawned.Store(true)
-		l.group.owned.Go(func() { l.run(term + 1) })
+		l.group.owned.Go(func() { l.run(term) })
 	}
 }
 
-// turn gives what the watchdog looks at.
-func (l *Loop) turn() (turns uint64, busy bool) {
-	turns = l.turns.Load()
-	return turns, l.lead.Load()&1 == 1
-}
-
-// takeAway is resign for a handler that does not do so itself.
-func (l *Loop) takeAway() {
-	if lead := l.lead.Load(); lead&1 == 1 {
-		l.resign(uint32(lead >> 1))
-	}
-}
+// inHandler says whether the leader was in a handler.
+func inHandler(lead uint64) bool { return lead&1 == 1 }
 
 // wait returns when there are events, a deadline may have passed, or the loop
 // is interrupted. An error ends the loop.
@@ -264,11 +265,10 @@ const forever = ^uintptr(0)
 // also yields then: after 10 ms the runtime would interrupt the goroutine with
 // a signal, which costs more. False means that the loop has nothing to do.
 func (l *Loop) hold() bool {
-	turns := l.turns.Load()
-	if l.group.cfg.Hold <= 0 || turns == l.held {
+	if l.group.cfg.Hold <= 0 || l.turns == l.held {
 		return false
 	}
-	l.held = turns
+	l.held = l.turns
 	l.yield()
 	once := struct{ interval, value syscall.Timespec }{value: syscall.NsecToTimespec(int64(l.group.cfg.Hold))}
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_TIMERFD_SETTIME, uintptr(l.alarm), 0, uintptr(unsafe.Pointer(&once)), 0, 0, 0)

@@ -27,14 +27,14 @@ func (q *readyList) pop() *Task {
 // kernel, now that the events of that look are dealt with. It is one and not
 // all, so that an event waits for one turn, however many tasks give way. False
 // means that the loop has another leader now.
-func (l *Loop) runDue(term uint32, free uint64) bool {
+func (l *Loop) runDue(term uint32) bool {
 	if !l.due {
 		return true
 	}
 	l.due = false
 	t := l.ready.pop()
 	t.state.Store(running) // what happened meanwhile is dealt with by this run
-	return l.handle(t, term, free)
+	return l.handle(t, term)
 }
 
 // giveBack is push for a goroutine that does not lead the loop. The task may be

@@ -247,7 +247,7 @@ func TestYieldStarvesNobody(t *testing.T) {
 func TestYieldAfterDetach(t *testing.T) {
 	for name, leave := range map[string]func(*Task){
 		"detached": (*Task).Detach,
-		"taken":    func(t *Task) { t.loop.takeAway() },
+		"taken":    func(t *Task) { t.loop.takeAway(t.loop.lead.Load()) },
 		"stuck":    func(*Task) { time.Sleep(100 * time.Millisecond) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -69,7 +69,7 @@ func (c *Conn) queue(a, b []byte) (queued bool, err error) {
 		return false, fmt.Errorf("write: %w", o.failed)
 	}
 	// A leader in a handler looks soon: most often it is in this one.
-	if o.n+size > sendSize || l.lead.Load()&1 == 0 {
+	if o.n+size > sendSize || !inHandler(l.lead.Load()) {
 		return false, c.sendNow()
 	}
 	if o.buf == nil {
@@ -251,7 +251,9 @@ func (l *Loop) sent(c *Conn) {
 		_ = syscall.Shutdown(c.fd, syscall.SHUT_WR)
 	}
 	o.state.Store(sendNone)
-	if c.ready.Or(writable)&writable == 0 {
+	// An owner that meets the state from before clears writable first.
+	if c.ready.Load()&writable == 0 {
+		c.ready.Or(writable)
 		l.wake(c)
 	}
 }

@@ -16,14 +16,24 @@ type Field struct{ Name, Value string }
 // concurrent use.
 type Fields struct {
 	list []Field
-	// lengths has bit n%64 set if there may be a name of n bytes, which answers
-	// most questions for absent fields.
-	lengths uint64
+	// marks has the mark of every name in the list, and maybe of more, which
+	// answers most questions for absent fields.
+	marks uint64
+}
+
+// mark gives one of 64 bits for a name. With these factors few of the names that
+// proxies look for share one.
+func mark(name string) uint64 {
+	last := len(name) - 1
+	if last < 0 {
+		return 0
+	}
+	return 1 << ((9*uint(last) + 2*uint(name[last]|0x20)) & 63)
 }
 
 // find gives the index of the first field of that name at or after from, or -1.
 func (f *Fields) find(name string, from int) int {
-	if f.lengths>>(uint(len(name))&63)&1 == 0 {
+	if f.marks&mark(name) == 0 {
 		return -1
 	}
 	return f.search(name, from)
@@ -114,6 +124,9 @@ func (f *Fields) Put(name, value string) {
 	f.remove(name, i+1)
 }
 
+// PutText is Set for a name that is known to be a token.
+func (f *Fields) PutText(name, value string) { f.Put(name, sanitise(value)) }
+
 // Add appends a field line, with the care of [Fields.Set].
 func (f *Fields) Add(name, value string) {
 	if isToken(name) {
@@ -123,7 +136,7 @@ func (f *Fields) Add(name, value string) {
 
 func (f *Fields) append(name, value string) {
 	f.list = append(f.list, Field{name, value})
-	f.lengths |= 1 << (uint(len(name)) & 63)
+	f.marks |= mark(name)
 }
 
 // Del removes all values of a field.
@@ -212,7 +225,7 @@ func listHas(list, token string) bool {
 // Reset removes all fields and keeps the memory of the list.
 func (f *Fields) Reset() {
 	clear(f.list)
-	f.list, f.lengths = f.list[:0], 0
+	f.list, f.marks = f.list[:0], 0
 }
 
 // CopyFrom makes the fields those of another list. The strings are shared.
@@ -221,7 +234,16 @@ func (f *Fields) CopyFrom(from *Fields) {
 		return
 	}
 	f.Reset()
-	f.list, f.lengths = append(f.list, from.list...), from.lengths
+	f.list, f.marks = append(f.list, from.list...), from.marks
+}
+
+// MoveFrom makes the fields those of another list, which has none afterwards.
+func (f *Fields) MoveFrom(from *Fields) {
+	if f == from {
+		return
+	}
+	f.Reset()
+	*f, *from = *from, *f
 }
 
 // AppendTo appends all lines as they go on the wire, without the empty line

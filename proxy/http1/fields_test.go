@@ -44,9 +44,13 @@ func TestFieldsEdits(t *testing.T) {
 		"reset":               {func(f *Fields) { f.Reset() }, []Field{}},
 		"copy of itself":      {func(f *Fields) { f.CopyFrom(f) }, []Field{{"A", "1"}, {"Bee", "2"}, {"a", "3"}, {"C", "4"}}},
 		"copy":                {func(f *Fields) { f.CopyFrom(fieldsOf("Z", "9")) }, []Field{{"Z", "9"}}},
+		"move":                {func(f *Fields) { f.MoveFrom(fieldsOf("Z", "9")) }, []Field{{"Z", "9"}}},
+		"move from itself":    {func(f *Fields) { f.MoveFrom(f) }, []Field{{"A", "1"}, {"Bee", "2"}, {"a", "3"}, {"C", "4"}}},
+		"move away":           {func(f *Fields) { new(Fields).MoveFrom(f); f.Add("Z", "9") }, []Field{{"Z", "9"}}},
 
 		"line in a set value":   {func(f *Fields) { f.Set("A", "5\r\nEvil: yes") }, []Field{{"A", "5  Evil: yes"}, {"Bee", "2"}, {"C", "4"}}},
 		"line in an added one":  {func(f *Fields) { f.Add("D", "0123456789abcdef\r\nx\x00\x7f\ty") }, []Field{{"A", "1"}, {"Bee", "2"}, {"a", "3"}, {"C", "4"}, {"D", "0123456789abcdef  x  \ty"}}},
+		"line in a put text":    {func(f *Fields) { f.PutText("A", "5\r\nEvil: yes") }, []Field{{"A", "5  Evil: yes"}, {"Bee", "2"}, {"C", "4"}}},
 		"line in a name":        {func(f *Fields) { f.Set("D\r\nEvil", "5"); f.Add("D: x\r\nE", "5") }, []Field{{"A", "1"}, {"Bee", "2"}, {"a", "3"}, {"C", "4"}}},
 		"name that is no token": {func(f *Fields) { f.Add("", "5"); f.Set("D ", "5"); f.Set("A:", "5") }, []Field{{"A", "1"}, {"Bee", "2"}, {"a", "3"}, {"C", "4"}}},
 	}
@@ -130,6 +134,20 @@ func TestAbsentNamesOfAnyLength(t *testing.T) {
 		}
 		if f.Has(name+"x") || n > 64 && f.Has(name[64:]) {
 			t.Errorf("another name than that of %d bytes is found", n)
+		}
+	}
+}
+
+// TestNamesOfEveryEnd is about the bitmap, too.
+func TestNamesOfEveryEnd(t *testing.T) {
+	for c := range 256 {
+		name := "ab" + string([]byte{byte(c)})
+		if !isToken(name) {
+			continue
+		}
+		f := fieldsOf(name, "v")
+		if f.Get(strings.ToUpper(name)) != "v" || f.Get(strings.ToLower(name)) != "v" || f.Has("AB") {
+			t.Errorf("%q", name)
 		}
 	}
 }
