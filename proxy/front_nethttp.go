@@ -162,6 +162,7 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	addHTTP(&x.received, r.Header)
 	announce(&x.received, r.Trailer)
 	x.requestFields.CopyFrom(&x.received)
+	x.requestSize = int64(len(r.Method)+len(r.RequestURI)+len("  HTTP/1.1\r\n\r\n")) + x.received.Size()
 	if r.Body != http.NoBody && r.ContentLength != 0 {
 		h.body = &clientBody{exchange: h, limit: f.proxy.cfg.MaxBodyBytes, timeout: f.proxy.cfg.BodyTimeout}
 		q.Body, q.ContentLength = h.body, r.ContentLength

@@ -139,6 +139,7 @@ func (x *h1) identify() {
 	q.RawPath, q.Query, q.HasQuery = x.req.PathQuery()
 	q.ProtoMajor, q.ProtoMinor = 1, x.req.Minor
 	x.Listener, x.Peer, x.peerText, x.proxied = c.front.port, c.peer, c.peerText, c.proxied
+	x.requestSize = int64(x.head)
 	x.requestFields.CopyFrom(&x.req.Fields)
 	x.received.MoveFrom(&x.req.Fields)
 	if x.ctx == nil {

@@ -233,6 +233,29 @@ func TestRequestIDs(t *testing.T) {
 	}
 }
 
+// TestHopByHopAlone: no field is taken for absent.
+func TestHopByHopAlone(t *testing.T) {
+	for _, name := range []string{"connection", "KEEP-ALIVE", "Proxy-Connection", "transfer-encoding", "Upgrade", "TE", "PROXY"} {
+		var h http1.Fields
+		h.Add(name, "x")
+		prepareRequest(&h, true)
+		if h.Len() > 0 {
+			t.Errorf("a request has %s", name)
+		}
+		if h.Add(name, "x"); name == "TE" || name == "PROXY" {
+			continue
+		}
+		if removeHopByHop(&h); h.Len() > 0 {
+			t.Errorf("an answer has %s", name)
+		}
+	}
+	var h http1.Fields
+	h.Add("trailer", "Content-Length")
+	if removeHopByHop(&h); h.Len() > 0 {
+		t.Error("a trailer is announced that does not come")
+	}
+}
+
 func TestHexDigits(t *testing.T) {
 	for _, n := range []uint32{0, 0x01234567, 0x89abcdef, 0xfedcba98, 0xffffffff, 0x9a9a9a9a} {
 		digits := binary.BigEndian.AppendUint64(nil, hexDigits(n))

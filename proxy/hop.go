@@ -6,10 +6,17 @@ import (
 	"github.com/sluicegate/sluice/proxy/http1"
 )
 
+// hopByHop are the fields that prepareRequest and removeHopByHop look at. Most
+// messages have none.
+var hopByHop = http1.MarksOf("Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade", "Trailer", "TE", "Proxy")
+
 // removeHopByHop removes the fields that are about one connection only (RFC
 // 9110, section 7.6.1), among them those that Connection names, and what Trailer
 // announces that will not come.
 func removeHopByHop(h *http1.Fields) {
+	if !h.MayHave(hopByHop) {
+		return
+	}
 	for value, next, ok := h.Next("Connection", 0); ok; value, next, ok = h.Next("Connection", next) {
 		if strings.EqualFold(value, "keep-alive") || strings.EqualFold(value, "close") {
 			continue // what nearly all of them say
@@ -44,6 +51,9 @@ func removeNamed(h *http1.Fields, list string) int {
 // that the client asks to switch to, or "". switches says that the client's
 // version of HTTP can do that: 1.1 only (RFC 9110, section 7.8).
 func prepareRequest(h *http1.Fields, switches bool) (upgrade string) {
+	if !h.MayHave(hopByHop) {
+		return ""
+	}
 	if switches && h.Has("Upgrade") && h.HasToken("Connection", "upgrade") {
 		upgrade = h.Joined("Upgrade")
 		// HTTP/2 through a proxy would hide the requests of that connection from

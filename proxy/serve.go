@@ -57,7 +57,6 @@ func (p *Proxy) begin(x *exchange) {
 	}
 	x.Request.Header, x.Request.Received, x.Response.Header = &x.requestFields, &x.received, &x.responseFields
 	x.Response.Source = plugin.FromKong
-	x.requestSize = int64(len(x.Request.Method)+len(x.Request.RawPath)+len(x.Request.Query)+len("  HTTP/1.1\r\n\r\n")) + x.received.Size()
 	// HTTP/1.0 knows neither 100 nor upgrades (RFC 9110, sections 10.1.1 and 7.8).
 	old := x.Request.ProtoMajor == 1 && x.Request.ProtoMinor == 0
 	x.expect = !old && strings.EqualFold(x.requestFields.Get("Expect"), "100-continue")

@@ -40,12 +40,12 @@ func (p *pauses) areShort() bool { return p.short >= mostShort }
 
 // await tells the kernel of the requests, and waits for an answer without a limit.
 func (l *Loop) await() error {
-	r, begin := l.uring, l.group.Now()
+	r := l.uring
 	if l.pauses.areShort() {
 		if err := r.enter(noWait, 0); err != nil || r.answers() > 0 {
 			return err
 		}
-		for l.group.Now().Sub(begin) < lookOut {
+		for begin := l.group.Now(); l.group.Now().Sub(begin) < lookOut; {
 			if r.answers() > 0 || r.pending() {
 				l.pauses.were(true)
 				return r.enter(noWait, 0)
@@ -54,6 +54,7 @@ func (l *Loop) await() error {
 		l.pauses.were(false)
 		return r.enter(rawWait, 0)
 	}
+	begin := l.group.Now()
 	err := r.enter(rawWait, 0)
 	l.pauses.were(l.group.Now().Sub(begin) < shortSleep)
 	return err

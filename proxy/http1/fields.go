@@ -16,20 +16,35 @@ type Field struct{ Name, Value string }
 // concurrent use.
 type Fields struct {
 	list []Field
-	// marks has the mark of every name in the list, and maybe of more, which
-	// answers most questions for absent fields.
-	marks uint64
+	// marks has the mark of every name in the list, and maybe of more.
+	marks Marks
 }
 
-// mark gives one of 64 bits for a name. With these factors few of the names that
-// proxies look for share one.
-func mark(name string) uint64 {
-	last := len(name) - 1
-	if last < 0 {
+// Marks has some of 64 bits set, one for each of some names. They answer most
+// questions for fields that are absent.
+type Marks uint64
+
+// MarksOf gives the marks of names, for [Fields.MayHave].
+func MarksOf(names ...string) (all Marks) {
+	for _, name := range names {
+		all |= mark(name)
+	}
+	return all
+}
+
+// mark gives one bit for a name. With these factors none of the names that proxies
+// remove or set has the same as another one that is often there.
+func mark(name string) Marks {
+	n := uint(len(name))
+	if n == 0 {
 		return 0
 	}
-	return 1 << ((9*uint(last) + 2*uint(name[last]|0x20)) & 63)
+	return 1 << ((n + 62*uint(name[n-1]|0x20) + 18*uint(name[n/2]|0x20)) & 63)
 }
+
+// MayHave says whether a field may be there that has one of these marks. False is
+// certain.
+func (f *Fields) MayHave(m Marks) bool { return f.marks&m != 0 }
 
 // find gives the index of the first field of that name at or after from, or -1.
 func (f *Fields) find(name string, from int) int {

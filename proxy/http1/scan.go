@@ -102,6 +102,9 @@ func skipText(b []byte, i int) int {
 		}
 		i++
 	}
+	if len(b)-i >= 8 && controls(binary.LittleEndian.Uint64(b[i:])) == 0 {
+		i += 8
+	}
 	for i < len(b) && !isControl(b[i]) {
 		i++
 	}
@@ -113,6 +116,24 @@ func skipText(b []byte, i int) int {
 func controls(w uint64) uint64 {
 	del := w ^ 0x7f*ones
 	return ((w-0x20*ones)&^w | (del-ones)&^del) & highs
+}
+
+// IsWord says whether a text has neither spaces nor control characters.
+func IsWord(s string) bool {
+	b, i := bytesOf(s), 0
+	for ; len(b)-i >= 8; i += 8 {
+		w := binary.LittleEndian.Uint64(b[i:])
+		del := w ^ 0x7f*ones
+		if ((w-0x21*ones)&^w|(del-ones)&^del)&highs != 0 {
+			return false
+		}
+	}
+	for ; i < len(b); i++ {
+		if b[i] <= ' ' || b[i] == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }

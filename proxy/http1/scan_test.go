@@ -23,14 +23,33 @@ func TestScanEveryByteEverywhere(t *testing.T) {
 				for slowName < len(b) && class[b[slowName]]&notToken == 0 {
 					slowName++
 				}
-				if got := skipText(b, 0); got != slowText {
-					t.Fatalf("text %q: %d, want %d", b, got, slowText)
+				for n := at + 1; n <= len(b); n += 5 {
+					if got := skipText(b[:n], 0); got != min(slowText, n) {
+						t.Fatalf("text %q: %d, want %d", b[:n], got, slowText)
+					}
 				}
 				if got := skipName(b, 0); got != slowName {
 					t.Fatalf("name %q: %d, want %d", b, got, slowName)
 				}
 			}
 		}
+	}
+}
+
+func TestWordsOfEveryByte(t *testing.T) {
+	for n := 1; n < 20; n++ {
+		for at := range n {
+			for c := range 256 {
+				b := bytes.Repeat([]byte("\xff"), n)
+				b[at] = byte(c)
+				if got, want := IsWord(string(b)), c > ' ' && c != 0x7f; got != want {
+					t.Fatalf("%q: %v", b, got)
+				}
+			}
+		}
+	}
+	if !IsWord("") {
+		t.Error("nothing is a word")
 	}
 }
 

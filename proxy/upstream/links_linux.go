@@ -118,16 +118,15 @@ func (p *LinkPool) Get(t *evloop.Task, check bool) *Link {
 }
 
 func (s *linkList) pop() *Link {
+	var l *Link
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	last := len(s.idle) - 1
-	if last < 0 {
-		return nil
+	if last := len(s.idle) - 1; last >= 0 {
+		l = s.idle[last]
+		s.idle[last] = nil
+		s.idle = s.idle[:last]
+		l.idle = false
 	}
-	l := s.idle[last]
-	s.idle[last] = nil
-	s.idle = s.idle[:last]
-	l.idle = false
+	s.mu.Unlock()
 	return l
 }
 

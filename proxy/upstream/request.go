@@ -26,10 +26,8 @@ func Check(req *Request) error {
 		return fmt.Errorf("%w: target %q does not begin with a slash", ErrRequest, req.URI)
 	}
 	for _, s := range [...]string{req.Method, req.URI, req.Authority} {
-		for i := range len(s) {
-			if s[i] <= ' ' || s[i] == 0x7f {
-				return fmt.Errorf("%w: %q has a space or a control character", ErrRequest, s)
-			}
+		if !http1.IsWord(s) {
+			return fmt.Errorf("%w: %q has a space or a control character", ErrRequest, s)
 		}
 	}
 	return nil
