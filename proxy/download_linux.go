@@ -49,8 +49,8 @@ const (
 
 var downloads = sync.Pool{New: func() any { return new([downloadSize]byte) }}
 
-func (d *download) reset() {
-	d.release()
+func (d *download) reset(t *evloop.Task) {
+	d.release(t)
 	if d.framing.Chunked {
 		d.chunks.Reset()
 	}
@@ -58,9 +58,22 @@ func (d *download) reset() {
 	d.downloadState = downloadState{}
 }
 
-func (d *download) release() {
+// hold gets a buffer.
+func (d *download) hold(t *evloop.Task) {
+	if s := sparesOf(t); s != nil {
+		d.buf, _ = s.downloads.Take()
+	}
+	if d.buf == nil {
+		d.buf = downloads.Get().(*[downloadSize]byte)
+	}
+}
+
+// release gives the buffers back.
+func (d *download) release(t *evloop.Task) {
 	if d.buf != nil {
-		downloads.Put(d.buf)
+		if s := sparesOf(t); s == nil || !s.downloads.Keep(d.buf, spareDownloads) {
+			downloads.Put(d.buf)
+		}
 		d.buf = nil
 	}
 	if d.spare != nil {
@@ -103,7 +116,7 @@ func (x *h1) fill() error {
 		if !x.link.Readable() {
 			return evloop.ErrAgain
 		}
-		d.buf = downloads.Get().(*[downloadSize]byte)
+		d.hold(&x.c.task)
 	}
 	buf, start := d.room()
 	if d.at == d.n {

@@ -45,7 +45,7 @@ func newEngine(p *Proxy) (*engine, error) {
 		backend = evloop.Auto
 	}
 	group, err := evloop.New(evloop.Config{Loops: p.cfg.Loops, Hold: p.cfg.Hold, Backend: backend,
-		Failed: func(err error) { p.log.Error("event loop has failed", zap.Error(err)) }})
+		Local: func() any { return new(spares) }, Failed: func(err error) { p.log.Error("event loop has failed", zap.Error(err)) }})
 	if err != nil {
 		return nil, fmt.Errorf("start event loops: %w", err)
 	}

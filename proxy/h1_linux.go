@@ -74,22 +74,50 @@ func newH1(e *engine) *h1 {
 	return x
 }
 
+// spares is what a loop keeps of what its handlers use.
+type spares struct {
+	requests  evloop.Spares[*h1]
+	downloads evloop.Spares[*[downloadSize]byte]
+}
+
+// A request is held for as long as the service takes, the buffer of an answer most
+// often for one turn.
+const (
+	spareRequests  = 128
+	spareDownloads = 4
+)
+
+// sparesOf gives those of a task's loop, nil if it has left that.
+func sparesOf(t *evloop.Task) *spares {
+	s, _ := t.Local().(*spares)
+	return s
+}
+
 // take gives a pooled request to a connection.
 func (e *engine) take(c *clientConn) *h1 {
-	x := e.requests.Get().(*h1)
+	var x *h1
+	if s := sparesOf(&c.task); s != nil {
+		x, _ = s.requests.Take()
+	}
+	if x == nil {
+		x = e.requests.Get().(*h1)
+	}
 	x.c = c
 	return x
 }
 
 // put gives it back.
 func (e *engine) put(x *h1) {
+	s := sparesOf(&x.c.task)
 	x.clear()
 	x.in = x.in[:0]
 	if cap(x.in) > inSize {
 		x.in = make([]byte, 0, inSize)
 	}
 	x.c = nil
-	e.requests.Put(x)
+	if s == nil || !s.requests.Keep(x, spareRequests) {
+		e.requests.Put(x)
+	}
 }
 
 // clear makes it ready for another request; what was read stays.
@@ -109,7 +137,7 @@ func (x *h1) clear() {
 	x.body.reset()
 	x.duplex, x.repeatable = nil, false
 	x.up.reset()
-	x.down.reset()
+	x.down.reset(&x.c.task)
 	if cap(x.out) > maxKept {
 		x.out = nil
 	}
@@ -392,7 +420,7 @@ func (x *h1) sendAnswer() bool {
 func (x *h1) end() {
 	c := x.c
 	x.dropLink()
-	x.down.release()
+	x.down.release(&x.c.task)
 	x.up.release()
 	keepAlive := x.keepAlive && !x.aborted && x.body.done()
 	x.finish()

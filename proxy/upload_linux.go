@@ -239,7 +239,7 @@ func (x *h1) linkFailed(err error) {
 	x.dropLink()
 	x.waits = [waitKinds]evloop.Time{}
 	if again && !x.gone() {
-		x.down.reset()
+		x.down.reset(&x.c.task)
 		if err = x.connect(false); err == nil {
 			return
 		}

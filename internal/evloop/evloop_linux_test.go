@@ -21,7 +21,8 @@ func both(t *testing.T, test func(t *testing.T, g *Group)) {
 	for name, hold := range map[string]time.Duration{"sleeping": 0, "holding": 2 * time.Millisecond} {
 		for _, backend := range []Backend{Epoll, IOUring} {
 			t.Run(name+"/"+string(backend), func(t *testing.T) {
-				g, err := New(Config{Loops: 2, Hold: hold, Backend: backend, Failed: func(err error) { t.Error(err) }})
+				g, err := New(Config{Loops: 2, Hold: hold, Backend: backend, Local: func() any { return new(int) },
+					Failed: func(err error) { t.Error(err) }})
 				if errors.Is(err, errNoRing) {
 					t.Skip(err)
 				}

@@ -31,6 +31,9 @@ type Config struct {
 	Hold time.Duration
 	// Backend is how sockets are waited for and read; default Auto.
 	Backend Backend
+	// Local makes what Task.Local gives, one for each loop, and one more where a loop
+	// is taken from a handler that keeps it. May be nil.
+	Local func() any
 	// Failed is told of a loop that cannot go on (epoll itself fails); may be
 	// nil.
 	Failed func(error)
@@ -77,7 +80,7 @@ func New(cfg Config) (*Group, error) {
 		return nil, err
 	}
 	for _, l := range g.loops {
-		g.owned.Go(func() { l.run(0) })
+		g.owned.Go(func() { l.run(0, true) })
 	}
 	g.owned.Go(g.watchLoops)
 	return g, nil

@@ -32,6 +32,7 @@ type Loop struct {
 	returned atomic.Pointer[Task]
 
 	// The rest belongs to the leader.
+	lent    *lent
 	events  [maxEvents]syscall.EpollEvent
 	at, n   int
 	todo    uint32 // answers of the ring
@@ -123,8 +124,11 @@ func (l *Loop) close() error {
 }
 
 // run leads the loop for one term, which ends when the loop is stopped or a
-// handler has detached.
-func (l *Loop) run(term uint32) {
+// handler has detached. anew: nobody has left anything to lend.
+func (l *Loop) run(term uint32, anew bool) {
+	if anew {
+		l.lent = l.newLent()
+	}
 	if l.uring != nil {
 		// The kernel finishes what a thread has asked for on that thread, which
 		// would be woken for it if another led the loop.
@@ -184,9 +188,9 @@ func leading(term, turn uint32) uint64 { return uint64(term)<<32 | uint64(turn<<
 // another leader now.
 func (l *Loop) handle(t *Task, term uint32) bool {
 	l.turns++
-	free := leading(term, l.turns)
-	l.lead.Store(free | 1)
-	yielded := t.runInline(term)
+	free, lent := leading(term, l.turns), l.lent
+	l.lead.Store(free | 1) // from here on the loop may be another's
+	yielded := t.runInline(term, lent)
 	leads := l.lead.CompareAndSwap(free|1, free)
 	switch {
 	case yielded && leads:
@@ -219,16 +223,18 @@ func (l *Loop) expire(term uint32) bool {
 // resign ends a term from within its handler.
 func (l *Loop) resign(term uint32) {
 	if lead := l.lead.Load(); uint32(lead>>32) == term {
-		l.takeAway(lead)
+		l.succeed(lead, false)
 	}
 }
 
-// takeAway ends a term if its leader is in the handler that lead tells of; a new
-// goroutine leads on.
-func (l *Loop) takeAway(lead uint64) {
+// takeAway ends a term if its leader is in the handler that lead tells of.
+func (l *Loop) takeAway(lead uint64) { l.succeed(lead, true) }
+
+// succeed has a new goroutine lead on, if the leader is in that handler.
+func (l *Loop) succeed(lead uint64, anew bool) {
 	if term := uint32(lead>>32) + 1; inHandler(lead) && l.lead.CompareAndSwap(lead, leading(term, uint32(lead)>>1)) {
 		l.spawned.Store(true)
-		l.group.owned.Go(func() { l.run(term) })
+		l.group.owned.Go(func() { l.run(term, anew) })
 	}
 }
 

@@ -13,13 +13,14 @@ import (
 
 const patience = 20 * time.Second
 
-func await(t testing.TB, what string, done <-chan struct{}) {
+func await[T any](t testing.TB, what string, done <-chan T) (v T) {
 	t.Helper()
 	select {
-	case <-done:
+	case v = <-done:
 	case <-time.After(patience):
 		t.Fatal("never: ", what)
 	}
+	return v
 }
 
 // start runs a handler on a loop's goroutine.

@@ -30,6 +30,20 @@ type sendBuffer [sendSize]byte
 
 var sendBuffers = sync.Pool{New: func() any { return new(sendBuffer) }}
 
+// spareSends is how many buffers a loop keeps. More are in use only while many
+// connections are given something to send in one turn.
+const spareSends = maxAnswers
+
+// sendBuffer gives an empty buffer.
+func (c *Conn) sendBuffer() *sendBuffer {
+	if t := c.task.Load(); t != nil && t.lent != nil {
+		if b, ok := t.lent.buffers.Take(); ok {
+			return b
+		}
+	}
+	return sendBuffers.Get().(*sendBuffer)
+}
+
 // outgoing is what a connection sends by io_uring. Who changes state from
 // sendQueued has the rest, the loop's leader from sendUnder and sendRest.
 type outgoing struct {
@@ -73,7 +87,7 @@ func (c *Conn) queue(a, b []byte) (queued bool, err error) {
 		return false, c.sendNow()
 	}
 	if o.buf == nil {
-		o.buf = sendBuffers.Get().(*sendBuffer)
+		o.buf = c.sendBuffer()
 	}
 	o.n += copy(o.buf[o.n:], a)
 	o.n += copy(o.buf[o.n:], b)
@@ -244,6 +258,9 @@ func (l *Loop) settle(from uint32) {
 // sent is the end of a send. An owner that has met it under way is told.
 func (l *Loop) sent(c *Conn) {
 	o := &c.ring.out
+	if o.buf != nil && l.lent.buffers.Keep(o.buf, spareSends) {
+		o.buf = nil
+	}
 	o.release()
 	if o.shut {
 		o.shut = false

@@ -43,6 +43,7 @@ type Task struct {
 	// yielded says that the handler has called Yield.
 	yielded bool
 	term    uint32
+	lent    *lent         // of the leader, while inline
 	next    *Task         // in the loop's queue
 	wake    chan struct{} // made by the first Wait
 	watch   atomic.Pointer[Watcher]
@@ -69,7 +70,7 @@ func (t *Task) Inline() bool { return t.inline }
 // For the owner only; the task is inline again at the next event.
 func (t *Task) Detach() {
 	if t.inline {
-		t.inline = false
+		t.inline, t.lent = false, nil
 		t.loop.resign(t.term)
 		t.loop.leave()
 	}
@@ -154,7 +155,7 @@ func (t *Task) Watch(w *Watcher) { t.watch.Store(w) }
 func (t *Task) run() {
 	for {
 		t.handler.Run()
-		t.inline = false // whoever owns it next says so itself
+		t.inline, t.lent = false, nil // whoever owns it next says so itself
 		if t.gaveWay() {
 			t.loop.giveBack(t)
 			return
@@ -176,12 +177,12 @@ func (t *Task) release() {
 
 // runInline is run on the loop's goroutine. True means that the handler has
 // yielded: the caller still owns the task and has to queue it.
-func (t *Task) runInline(term uint32) (yielded bool) {
+func (t *Task) runInline(term uint32, lent *lent) (yielded bool) {
 	for {
-		t.inline, t.term = true, term
+		t.inline, t.term, t.lent = true, term, lent
 		t.handler.Run()
 		detached := !t.inline
-		t.inline = false
+		t.inline, t.lent = false, nil
 		if t.gaveWay() {
 			return true
 		}
