@@ -81,7 +81,8 @@ type spares struct {
 }
 
 // A request is held for as long as the service takes, the buffer of an answer most
-// often for one turn.
+// often for one turn. One request is some 20 KiB, where heads are large up to five
+// times that; more than these go to the pools, which the garbage collector empties.
 const (
 	spareRequests  = 128
 	spareDownloads = 4

@@ -145,8 +145,7 @@ func BenchmarkResponse(b *testing.B) {
 	}
 }
 
-// BenchmarkAbsent asks for fields that are not there: one whose length no field
-// has, and one whose length some have.
+// BenchmarkAbsent asks for fields that are not there.
 func BenchmarkAbsent(b *testing.B) {
 	var r Request
 	if n, err := r.Parse([]byte(browser), Limits{}); n == 0 || err != nil {

@@ -113,18 +113,19 @@ func skipText(b []byte, i int) int {
 
 // controls has the highest bit of the lowest byte set that is below 0x20 or is
 // 0x7f. Bits of higher bytes may be wrong, because those two borrow.
-func controls(w uint64) uint64 {
+func controls(w uint64) uint64 { return below(w, ' ') }
+
+// below is controls for another bound than 0x20.
+func below(w, bound uint64) uint64 {
 	del := w ^ 0x7f*ones
-	return ((w-0x20*ones)&^w | (del-ones)&^del) & highs
+	return ((w-bound*ones)&^w | (del-ones)&^del) & highs
 }
 
 // IsWord says whether a text has neither spaces nor control characters.
 func IsWord(s string) bool {
 	b, i := bytesOf(s), 0
 	for ; len(b)-i >= 8; i += 8 {
-		w := binary.LittleEndian.Uint64(b[i:])
-		del := w ^ 0x7f*ones
-		if ((w-0x21*ones)&^w|(del-ones)&^del)&highs != 0 {
+		if below(binary.LittleEndian.Uint64(b[i:]), ' '+1) != 0 {
 			return false
 		}
 	}
