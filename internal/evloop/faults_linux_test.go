@@ -76,28 +76,48 @@ func (p *pokedFromAfar) Run() {
 	}
 }
 
+// asOwner has do use a connection as its task's owner, who has left the loop, and
+// closes it. Returns when that is done.
+func asOwner(t testing.TB, l *Loop, fd int, do func(*Conn)) {
+	t.Helper()
+	var task Task
+	var c Conn
+	over, done := false, make(chan struct{})
+	task.Init(l, handlerFunc(func() {
+		if over {
+			return
+		}
+		over = true
+		defer close(done)
+		task.Detach()
+		do(&c)
+		task.Retire()
+		_ = c.Close()
+	}))
+	if err := c.Bind(fd, &task); err != nil {
+		t.Fatal(err)
+	}
+	task.Poke()
+	await(t, "the end of what the owner does", done)
+}
+
 // TestOwedToAPeer: what crypto/tls answers while it only reads, to a peer that
 // reads nothing, is bounded.
 func TestOwedToAPeer(t *testing.T) {
 	both(t, func(t *testing.T, g *Group) {
 		fds := pair(t)
 		defer syscall.Close(fds[1])
-		var task Task
-		var c Conn
-		task.Init(g.Loops()[0], handlerFunc(func() {}))
-		if err := c.Bind(fds[0], &task); err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		s := &Socket{loop: &c, reading: true}
-		answer := make([]byte, 64)
-		sent, err := 0, error(nil)
-		for ; err == nil && sent < 64<<20; sent += len(answer) {
-			_, err = s.Write(answer)
-		}
-		if err == nil || cap(s.held) > 4*maxOwed {
-			t.Errorf("%d bytes are held of %d: %v", cap(s.held), sent, err)
-		}
+		asOwner(t, g.Loops()[0], fds[0], func(c *Conn) {
+			s := &Socket{loop: c, reading: true}
+			answer := make([]byte, 64)
+			sent, err := 0, error(nil)
+			for ; err == nil && sent < 64<<20; sent += len(answer) {
+				_, err = s.Write(answer)
+			}
+			if err == nil || cap(s.held) > 4*maxOwed {
+				t.Errorf("%d bytes are held of %d: %v", cap(s.held), sent, err)
+			}
+		})
 	})
 }
 
@@ -109,17 +129,12 @@ func TestEndIsToldAgain(t *testing.T) {
 		if err := syscall.Close(fds[1]); err != nil {
 			t.Fatal(err)
 		}
-		var task Task
-		var c Conn
-		task.Init(g.Loops()[0], handlerFunc(func() {}))
-		if err := c.Bind(fds[0], &task); err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		for range 3 {
-			if n, err := c.Read(make([]byte, 10)); n != 0 || err != io.EOF {
-				t.Errorf("%d, %v", n, err)
+		asOwner(t, g.Loops()[0], fds[0], func(c *Conn) {
+			for range 3 {
+				if n, err := c.Read(make([]byte, 10)); n != 0 || err != io.EOF {
+					t.Errorf("%d, %v", n, err)
+				}
 			}
-		}
+		})
 	})
 }
