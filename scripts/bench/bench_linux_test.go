@@ -134,7 +134,7 @@ func roundsOf(first, second []float64, others float64) *result {
 func TestEvaluate(t *testing.T) {
 	fast := []float64{8, 8, 8, 80}
 	slow := []float64{10, 10, 20, 10}
-	if o := evaluate(roundsOf(slow, fast, 0)); !o.met || o.noise != 0 || o.ratio[1] != (spread{0.8, 0.4, 8}) {
+	if o := evaluate(roundsOf(slow, fast, 0)); !o.met || o.noise != 0 || o.ratio[1] != (spread{0.8, 0.4, 8, 0}) {
 		t.Errorf("%+v", o)
 	}
 	if o := evaluate(roundsOf(slow, fast, 0.5)); o.rounds != 3 || o.noise != 1 || o.ratio[1].max != 0.8 {

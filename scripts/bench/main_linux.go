@@ -71,6 +71,9 @@ type options struct {
 	list     bool
 }
 
+// shortest is how long a sample lasts at least.
+const shortest = 100 * time.Millisecond
+
 const usage = `bench compares Sluice with nginx, and with haproxy where it is installed: the
 same work on the same machine, in paired rounds, by processor time per request,
 latency at a fixed rate, and memory. nginx is required: apt-get install nginx
@@ -106,7 +109,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if flags.NArg() > 0 || o.rounds < 1 || o.duration < 100*time.Millisecond {
+	if flags.NArg() > 0 || o.rounds < 1 || o.duration < shortest {
 		return o, errors.New("no arguments, at least one round, and at least 100ms: see -help")
 	}
 	if *only != "" {

@@ -159,7 +159,11 @@ func (r *result) absent() string {
 func cell(o *row, k int) string {
 	text := number(o.figures[k].median)
 	if q := o.ratio[k]; k > 0 && !math.IsNaN(q.median) {
-		text += fmt.Sprintf(" (%.2f x, %.2f to %.2f)", q.median, q.min, q.max)
+		sure := ""
+		if q.err > 0 {
+			sure = fmt.Sprintf(" ± %.3f", q.err)
+		}
+		text += fmt.Sprintf(" (%.2f%s x, %.2f to %.2f)", q.median, sure, q.min, q.max)
 	}
 	return text
 }
@@ -202,7 +206,7 @@ func (b *bench) report(results []result, began time.Time) string {
 			r.work.goal(), o.verdict(&r.work), noiseText(&o, len(r.samples[0])))
 	}
 	if !onlyLimits(results) {
-		add("\nA figure is the median of the rounds; in brackets the median, least and greatest ratio to the first column in the same round.\n")
+		add("\nA figure is the median of the rounds; in brackets the median ratio to the first column in the same round, its standard error where there are rounds enough, and the least and the greatest.\n")
 	}
 	if !onlyLimits(results) {
 		b.details(add, results)

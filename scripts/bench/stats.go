@@ -9,14 +9,14 @@ import (
 	"github.com/sluicegate/sluice/scripts/bench/stats"
 )
 
-// spread is a median and what lies around it.
-type spread struct{ median, min, max float64 }
+// spread is a median, what lies around it, and its standard error, 0 if that is not known.
+type spread struct{ median, min, max, err float64 }
 
 func spreadOf(values []float64) spread {
 	if len(values) == 0 {
-		return spread{math.NaN(), math.NaN(), math.NaN()}
+		return spread{math.NaN(), math.NaN(), math.NaN(), 0}
 	}
-	return spread{stats.Median(values), slices.Min(values), slices.Max(values)}
+	return spread{stats.Median(values), slices.Min(values), slices.Max(values), stats.MedianError(values)}
 }
 
 // ratios divides round by round, so that what the machine did in a round
