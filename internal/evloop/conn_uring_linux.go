@@ -40,6 +40,8 @@ type byRing struct {
 	wants atomic.Uint32
 	next  *Conn
 
+	urgent bool // SendFirst was called
+
 	// Of the owner.
 	keep bool  // KeepReceiving was called
 	long uint8 // above 0: a message had no room in a buffer, not long ago
@@ -83,6 +85,10 @@ func (c *Conn) want(l *Loop, bits uint32) {
 // the kernel need not be told to receive again after each. Release must not be
 // called any more. For the owner.
 func (c *Conn) KeepReceiving() { c.ring.keep = true }
+
+// SendFirst has what is sent leave before what other connections of the loop send at
+// the same look: whoever gets it works while the rest is sent. To be called before Bind.
+func (c *Conn) SendFirst() { c.ring.urgent = true }
 
 // shortAgain is how many messages in a row have to be short after a long one before
 // they are received into buffers again.

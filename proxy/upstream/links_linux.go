@@ -261,6 +261,7 @@ func (l *Link) bindPlain(tcp net.Conn, t *evloop.Task) error {
 	}
 	c := new(evloop.Conn)
 	l.conn, l.Stream = c, c
+	c.SendFirst()
 	if err := c.Bind(fd, t); err != nil {
 		return errors.Join(err, syscall.Close(fd))
 	}
@@ -279,5 +280,6 @@ func (l *Link) bindTLS(ctx context.Context, tcp net.Conn, t *evloop.Task) error 
 	}
 	s := evloop.NewSecure(secure, socket)
 	l.conn, l.Stream = s.Socket(), s
+	l.conn.SendFirst()
 	return s.Move(t)
 }

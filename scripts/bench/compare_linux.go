@@ -144,17 +144,27 @@ func (b *bench) measure(ctx context.Context, w work) (result, error) {
 		return r, err
 	}
 	f.setup = setup{Cores: b.layout(&w), AccessLog: w.accessLog, plugins: w.plugins}
-	if err := b.startService(&f.setup); err != nil {
-		return r, err
-	}
-	defer b.stopService()
-	defer f.stop()
-	for round := range rounds {
-		if err := b.round(ctx, &r, f, round); err != nil {
+	for first := 0; first < rounds; first += rounds / max(1, w.sets) {
+		if err := b.set(ctx, &r, f, first, first+rounds/max(1, w.sets)); err != nil {
 			return r, err
 		}
 	}
 	return r, nil
+}
+
+// set runs rounds of processes that are started for them.
+func (b *bench) set(ctx context.Context, r *result, f *field, first, end int) error {
+	if err := b.startService(&f.setup); err != nil {
+		return err
+	}
+	defer b.stopService()
+	defer f.stop()
+	for round := first; round < end; round++ {
+		if err := b.round(ctx, r, f, round); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // round takes one sample of each. The order rotates: who comes first has a

@@ -52,7 +52,7 @@ type work struct {
 	routes      int                                          // 0: 10
 	asked       int                                          // how many of the routes are asked, evenly among them; 0: all
 	rounds      int                                          // at most, if set
-	finer       int                                          // times as many rounds, if set
+	sets        int                                          // times the rounds, each time of new processes, if set
 	part        int                                          // a round's sample lasts one in so many of the time, if set
 	fresh       bool                                         // new processes in every round
 	tolerant    bool                                         // failed requests are counted; elsewhere one gives the work up
@@ -77,7 +77,7 @@ func works() []work {
 	small := func(name, title string, limit float64, change func(*work)) work {
 		w := work{name: name, title: title, figure: cpuFigure, limit: limit, cores: 1, connections: 32,
 			request: load.SmallName, sample: sampleLoad}
-		w.finer, w.part = 4, 4 // what the machine does lasts for seconds, so that a short round has the same for all
+		w.sets, w.part = 4, 4 // what the machine does lasts for seconds, so that a short round has the same for all
 		if change != nil {
 			change(&w)
 		}
@@ -87,7 +87,7 @@ func works() []work {
 	tail := func(r float64) func(*work) {
 		return func(w *work) {
 			w.rate, w.connections, w.cores, w.figure = r, openConns, 2, p99Figure
-			w.finer, w.part = 3, 2 // a tail is the machine's as much as the proxy's
+			w.sets, w.part = 3, 2 // a tail is the machine's as much as the proxy's
 		}
 	}
 	slow := func(start starter) func(*work) {
@@ -112,10 +112,10 @@ func works() []work {
 		small("p99-16000", "small GET, 16,000/s, two cores", 1.2, tail(16000)),
 		small("tls", "small GET, HTTP/1.1 over TLS 1.3, saturation", 1, func(w *work) { w.secure = true }),
 		small("h2", "small GET, HTTP/2 over TLS 1.3, 32 connections, 4 streams each", 2.5, func(w *work) {
-			w.sample, w.needs, w.finer = sampleH2, "h2load", 0
+			w.sample, w.needs, w.sets = sampleH2, "h2load", 0
 		}),
 		small("idle", "10,000 idle keep-alive connections", 75, func(w *work) {
-			w.figure, w.absolute, w.connections, w.sample, w.fresh, w.rounds, w.finer = rssFigure, true, idleConns, sampleIdle, true, 3, 0
+			w.figure, w.absolute, w.connections, w.sample, w.fresh, w.rounds, w.sets = rssFigure, true, idleConns, sampleIdle, true, 3, 0
 		}),
 		small("routes", "small GET, saturation, 5,000 routes against 10, ten of them asked", 1.2, func(w *work) {
 			w.contestants, w.asked = routeContestants(), fewRoutes
@@ -125,7 +125,7 @@ func works() []work {
 		}),
 		small("swap", "small GET, 4,000/s, two cores: two changes a second among 5,000 routes against none", 2, func(w *work) {
 			tail(4000)(w)
-			w.finer = 0
+			w.sets = 0
 			w.routes, w.tolerant = manyRoutes, true
 			w.contestants = []contestant{{name: "quiet", start: startSluice, sample: sampleQuiet}, {name: "changing", shared: true, sample: sampleSwap}}
 		}),
@@ -142,7 +142,7 @@ func (w *work) repeated(rounds int) int {
 	if w.rounds > 0 {
 		rounds = min(rounds, w.rounds)
 	}
-	return rounds * max(1, w.finer)
+	return rounds * max(1, w.sets)
 }
 
 // lasting is how long one sample takes, of the time asked for.
