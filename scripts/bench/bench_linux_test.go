@@ -153,6 +153,25 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
+// TestRoundsWithCoresApart: the table tells of rounds in which a host had moved the
+// cores, and both ratios.
+func TestRoundsWithCoresApart(t *testing.T) {
+	r := roundsOf([]float64{10, 10, 10, 20}, []float64{8, 8, 8, 18}, 0)
+	if text := apartText(r); text != "" {
+		t.Errorf("nothing is known, but: %s", text)
+	}
+	for i, d := range []time.Duration{80, 90, 150, 400} {
+		r.samples[0][i].Apart, r.samples[1][i].Apart = 80, d
+	}
+	if text := apartText(r); text != "; in 1 of 4 rounds the cores were 400 ns apart in place of 80: 0.90 x there, 0.80 x in the others" {
+		t.Error(text)
+	}
+	r.samples[1][3].Apart = 100
+	if text := apartText(r); text != "" {
+		t.Errorf("they were not moved, but: %s", text)
+	}
+}
+
 func TestReportAndPlot(t *testing.T) {
 	two := roundsOf([]float64{10, 11}, []float64{40, 50}, 0.9)
 	two.heads = map[string]string{"nginx": "HTTP/1.1 200 OK\nServer: nginx\n", "sluice": "HTTP/1.1 200 OK\nVia: x\n"}
@@ -211,11 +230,17 @@ func TestMeasuresNginx(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := list[0]
-		w.rate = min(w.rate, 500)
+		w.rate, w.sets = min(w.rate, 500), 1
+		if name == "small" {
+			w.sets = 2
+		}
 		w.contestants = []contestant{{name: "nginx", start: startNginx}}
 		r, err := b.measure(context.Background(), w)
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, progress.String())
+		}
+		if n := len(r.samples[0]); n != w.sets {
+			t.Errorf("%s: %d samples in %d sets of one round", name, n, w.sets)
 		}
 		if s := r.samples[0][0]; s.PerRequest <= 0 || s.PerSecond <= 0 || s.P99 <= 0 || s.RSS < 1<<20 {
 			t.Errorf("%s: %s", name, s)
@@ -237,7 +262,7 @@ func TestMeasuresTheRelay(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := list[0]
-		w.contestants = w.contestants[1:]
+		w.contestants, w.sets = w.contestants[1:], 1
 		r, err := b.measure(context.Background(), w)
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, progress.String())

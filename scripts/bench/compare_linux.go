@@ -223,10 +223,12 @@ func (b *bench) sampleOf(ctx context.Context, w *work, f *field, k int) (best *s
 		take = own
 	}
 	for try := 0; ; try++ {
+		before := b.apart(f.setup.Cores)
 		s, err := take(ctx, b, w, f.targets[k])
 		if err != nil {
 			return nil, err
 		}
+		s.Apart = max(before, b.apart(f.setup.Cores))
 		if s.Failed > 0 && !w.tolerant {
 			return nil, fmt.Errorf("%d requests failed: %s", s.Failed, s.Fault)
 		}

@@ -94,6 +94,9 @@ func (s *sample) String() string {
 	if s.Late > 0 {
 		text += "  sent late by " + short(s.Late)
 	}
+	if s.Apart > 0 {
+		text += fmt.Sprintf("  cores %d ns apart", s.Apart.Nanoseconds())
+	}
 	if s.Changes > 0 {
 		text += fmt.Sprintf("  %d changes", s.Changes)
 	}
@@ -194,7 +197,7 @@ func (b *bench) report(results []result, began time.Time) string {
 				haproxy = cell(&o, 1)
 			}
 			add("| %s | %s | %s | %s | %s | %s | %s%s |", r.work.title, r.work.figure.name, cell(&o, 0), haproxy, cell(&o, len(r.names)-1),
-				r.work.goal(), o.verdict(&r.work), noiseText(&o, len(r.samples[0])))
+				r.work.goal(), o.verdict(&r.work), noiseText(&o, len(r.samples[0]))+apartText(r))
 		}
 	}
 	if len(own) > 0 {
@@ -203,7 +206,7 @@ func (b *bench) report(results []result, began time.Time) string {
 	for _, r := range own {
 		o := evaluate(r)
 		add("| %s | %s | %s %s | %s %s | %s | %s%s |", r.work.title, r.work.figure.name, r.names[0], cell(&o, 0), r.names[1], cell(&o, 1),
-			r.work.goal(), o.verdict(&r.work), noiseText(&o, len(r.samples[0])))
+			r.work.goal(), o.verdict(&r.work), noiseText(&o, len(r.samples[0]))+apartText(r))
 	}
 	if !onlyLimits(results) {
 		add("\nA figure is the median of the rounds; in brackets the median ratio to the first column in the same round, its standard error where there are rounds enough, and the least and the greatest.\n")

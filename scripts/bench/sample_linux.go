@@ -33,6 +33,7 @@ type sample struct {
 	Grown      int64         // RSS since the beginning
 	Others     float64       // share of the machine that was neither the proxy's nor ours
 	Steal      float64       // the part of it that the hypervisor took
+	Apart      time.Duration // between the proxy's core and the load's, see machine.Apart; 0: not known
 	Ended      bool          // threads of the proxy ended: its time is to 10 ms
 	Failed     int64
 	Fault      string

@@ -102,3 +102,19 @@ func TestStartOfNothing(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+func TestApart(t *testing.T) {
+	cores, err := Cores()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cores) < 2 {
+		t.Skip("needs two cores")
+	}
+	if d := Apart(cores[0], cores[1]); d <= 0 {
+		t.Errorf("%d and %d are %v apart", cores[0], cores[1], d)
+	}
+	if d := Apart(cores[0], 1023); d != 0 {
+		t.Errorf("a core that is not there is %v away", d)
+	}
+}
