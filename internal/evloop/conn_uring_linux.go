@@ -87,7 +87,8 @@ func (c *Conn) want(l *Loop, bits uint32) {
 func (c *Conn) KeepReceiving() { c.ring.keep = true }
 
 // SendFirst has what is sent leave before what other connections of the loop send at
-// the same look: whoever gets it works while the rest is sent. To be called before Bind.
+// the same look: whoever gets it works while the rest is sent. With epoll,
+// where all is sent at once, it changes nothing. To be called before Bind.
 func (c *Conn) SendFirst() { c.ring.urgent = true }
 
 // shortAgain is how many messages in a row have to be short after a long one before

@@ -38,9 +38,9 @@ func TestPauses(t *testing.T) {
 	}
 }
 
-// TestLooksOut: what comes while the loop looks out and what comes later end a wait both.
-func TestLooksOut(t *testing.T) {
-	t.Parallel()
+// ledByTest gives a loop with a ring that nobody leads but the test.
+func ledByTest(t *testing.T) *Loop {
+	t.Helper()
 	l, err := newLoop(&Group{start: time.Now()}, 0, true)
 	if errors.Is(err, errNoRing) {
 		t.Skip(err)
@@ -48,11 +48,18 @@ func TestLooksOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := l.close(); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	return l
+}
+
+// TestLooksOut: what comes while the loop looks out and what comes later end a wait both.
+func TestLooksOut(t *testing.T) {
+	t.Parallel()
+	l := ledByTest(t)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	for i, delay := range []time.Duration{0, 2 * time.Millisecond, 0, 3 * lookOut / 2, lookOut / 2} {

@@ -1,7 +1,6 @@
 package evloop
 
 import (
-	"errors"
 	"slices"
 	"sync"
 	"syscall"
@@ -97,19 +96,7 @@ func TestAnswersDoNotWaitForAll(t *testing.T) {
 // TestSendFirst: what connections of SendFirst send leaves before the rest, and all
 // else in the order in which it was written.
 func TestSendFirst(t *testing.T) {
-	g := &Group{start: time.Now()}
-	l, err := newLoop(g, 0, true)
-	if errors.Is(err, errNoRing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	l := ledByTest(t)
 	l.lent = l.newLent()
 	l.lead.Store(leading(0, 0) | 1) // in a handler
 	conns := make([]Conn, 6)

@@ -101,8 +101,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		flags.PrintDefaults()
 	}
 	only := flags.String("only", "", "works to measure, by commas; limits: all of limits (default all works)")
-	flags.IntVar(&o.rounds, "rounds", 7, "paired rounds of each work; their median is reported")
-	flags.DurationVar(&o.duration, "duration", 2*time.Second, "time that counts in one round of one proxy; 0.3 s of warming up come before")
+	flags.IntVar(&o.rounds, "rounds", 7, "paired rounds of each work, whose median is reported; works of CPU have four times as many, those of p99 three times")
+	flags.DurationVar(&o.duration, "duration", 2*time.Second, "time that counts in one round of one proxy (works of CPU: a quarter of it, of p99: half); 0.3 s of warming up come before")
 	flags.StringVar(&o.sluice, "sluice", "bin/sluice", "the binary to measure")
 	flags.StringVar(&o.out, "out", "", "file of the table, the plot goes beside it (default "+docs+" if all works are measured, else none)")
 	flags.BoolVar(&o.list, "list", false, "list the works, and end")

@@ -112,10 +112,10 @@ func works() []work {
 		small("p99-16000", "small GET, 16,000/s, two cores", 1.2, tail(16000)),
 		small("tls", "small GET, HTTP/1.1 over TLS 1.3, saturation", 1, func(w *work) { w.secure = true }),
 		small("h2", "small GET, HTTP/2 over TLS 1.3, 32 connections, 4 streams each", 2.5, func(w *work) {
-			w.sample, w.needs, w.sets = sampleH2, "h2load", 0
+			w.sample, w.needs, w.sets, w.part = sampleH2, "h2load", 0, 0
 		}),
 		small("idle", "10,000 idle keep-alive connections", 75, func(w *work) {
-			w.figure, w.absolute, w.connections, w.sample, w.fresh, w.rounds, w.sets = rssFigure, true, idleConns, sampleIdle, true, 3, 0
+			w.figure, w.absolute, w.connections, w.sample, w.fresh, w.rounds, w.sets, w.part = rssFigure, true, idleConns, sampleIdle, true, 3, 0, 0
 		}),
 		small("routes", "small GET, saturation, 5,000 routes against 10, ten of them asked", 1.2, func(w *work) {
 			w.contestants, w.asked = routeContestants(), fewRoutes
@@ -125,7 +125,7 @@ func works() []work {
 		}),
 		small("swap", "small GET, 4,000/s, two cores: two changes a second among 5,000 routes against none", 2, func(w *work) {
 			tail(4000)(w)
-			w.sets = 0
+			w.sets, w.part = 0, 0
 			w.routes, w.tolerant = manyRoutes, true
 			w.contestants = []contestant{{name: "quiet", start: startSluice, sample: sampleQuiet}, {name: "changing", shared: true, sample: sampleSwap}}
 		}),

@@ -22,8 +22,7 @@ func Median(values []float64) float64 {
 
 // MedianError is the standard error of the median, from the distance of the
 // quartiles (of a normal distribution, 1.35 standard deviations; the median's error
-// is 1.25 times the mean's); 0 of fewer
-// than 8 values, which do not tell.
+// is 1.25 times the mean's); 0 of fewer than 8 values, which do not tell.
 func MedianError(values []float64) float64 {
 	n := len(values)
 	if n < 8 {
