@@ -54,16 +54,16 @@ func TestPokedFromAfar(t *testing.T) {
 
 type pokedFromAfar struct {
 	task        Task
-	wait        bool
+	wait, over  bool
 	asked, seen chan int
 }
 
 func (p *pokedFromAfar) Run() {
-	for {
+	for !p.over { // the last poke may come after its question was heard
 		select {
 		case n := <-p.asked:
 			p.seen <- n
-			if n < 0 {
+			if p.over = n < 0; p.over {
 				return
 			}
 		default:
