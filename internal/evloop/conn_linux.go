@@ -234,21 +234,30 @@ func (c *Conn) Broken() bool { return c.ready.Load()&(broken|cut) != 0 }
 func (c *Conn) IsCut() bool { return c.ready.Load()&cut != 0 }
 
 // Silent says whether the peer has neither sent anything nor closed. It asks
-// the kernel, unless that receives for the connection: then it would have told at
-// the loop's last look.
+// the kernel, unless that receives for the connection and would have told at the
+// loop's last look. For the owner.
 func (c *Conn) Silent() bool {
-	if c.ring.on && c.inFlight() {
-		return !c.unasked()
+	if c.ring.on {
+		return !c.Heard()
 	}
+	return !c.waiting()
+}
+
+// Heard says whether something has come of which the task was not told yet. With
+// epoll that is never so, as far as the loop knows: what came before the event that
+// the task runs for was told before it. With io_uring it asks the kernel as Silent
+// does. For the owner.
+func (c *Conn) Heard() bool {
+	return c.ring.on && (!c.tells() && c.untold() || c.unasked())
+}
+
+// waiting asks the kernel whether there is something in the socket, or its end.
+func (c *Conn) waiting() bool {
 	var b [1]byte
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&b[0])), 1,
 		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
-	return (errno == syscall.EAGAIN || errno == syscall.EINTR) && !(c.ring.on && c.unasked())
+	return errno != syscall.EAGAIN && errno != syscall.EINTR
 }
-
-// Heard says whether something has come of which the task was not told yet, as
-// far as the loop knows. It asks nobody.
-func (c *Conn) Heard() bool { return c.ring.on && c.unasked() }
 
 // CloseWrite tells the peer that nothing more follows.
 func (c *Conn) CloseWrite() error {

@@ -218,6 +218,20 @@ func (c *Conn) inFlight() bool {
 	return c.ready.Load()&armed != 0 && c.ring.wants.Load()&wantRecv == 0
 }
 
+// tells says whether the loop has heard of all that came before its last look. For
+// the owner.
+func (c *Conn) tells() bool { return c.ring.flyingFor(c.task.Load().lent) }
+
+// untold says whether something is in the socket. What another thread has taken from
+// it for the ring is among the answers after that.
+func (c *Conn) untold() bool {
+	if c.waiting() {
+		return true
+	}
+	c.loop.uring.catchUp()
+	return false
+}
+
 // unasked says whether something has come that the connection has not been told
 // of.
 func (c *Conn) unasked() bool {

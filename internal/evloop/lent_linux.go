@@ -7,6 +7,7 @@ package evloop
 type lent struct {
 	buffers Spares[*sendBuffer]
 	local   any
+	thread  int32 // that leads the loop, 0 where that makes no difference
 }
 
 func (l *Loop) newLent() *lent {

@@ -45,7 +45,6 @@ type Loop struct {
 	held    uint32 // turns when it was set
 
 	uring    *uring // nil: all is done with epoll
-	thread   int    // that leads the loop
 	parts    [uringBuffers]part
 	watching bool    // the ring watches the epoll set
 	given    bool    // buffers, of which the kernel has not been told
@@ -134,7 +133,7 @@ func (l *Loop) run(term uint32, anew bool) {
 		// would be woken for it if another led the loop.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		l.thread = syscall.Gettid()
+		l.lent.thread = int32(syscall.Gettid())
 	}
 	for {
 		t, some := l.event()

@@ -11,17 +11,16 @@ import (
 // connection's owner has read all of the one before, and set aside meanwhile. Where long
 // ones are, which no buffer holds, the kernel only says that there is something.
 type receiving struct {
-	flying   bool   // the kernel receives
-	lasting  bool   // and goes on after an answer
+	lasting  bool   // the kernel goes on after an answer
 	stopping bool   // but was told to end that
-	thread   int    // that has asked for it
 	lent     bool   // a buffer of the ring is in use
 	id       uint16 // and which one
 
-	// aside is how many answers are set aside; the owner may look at it.
-	aside       atomic.Int32
-	first, last uint16        // of them, linked through Loop.parts
-	lost        syscall.Errno // an error after them, which the kernel tells of only once
+	// The owner may look at these two: the thread that has asked the kernel to
+	// receive, 0 if it does not; and how many answers are set aside.
+	thread, aside atomic.Int32
+	first, last   uint16        // of them, linked through Loop.parts
+	lost          syscall.Errno // an error after them, which the kernel tells of only once
 }
 
 // part is an answer with bytes, in the place that its buffer's number gives.
@@ -29,6 +28,17 @@ type part struct {
 	n       uint32
 	notDone bool // there was more in the socket
 	next    uint16
+}
+
+// flying says whether the kernel receives.
+func (r *receiving) flying() bool { return r.thread.Load() != 0 }
+
+// flyingFor says whether it does, and tells the thread of that leader of all that
+// has come before it tells of anything later: another one hears of it when the
+// thread that has asked next enters the kernel, which may take its time slice or be
+// when it gets one.
+func (r *receiving) flyingFor(leader *lent) bool {
+	return leader != nil && r.thread.Load() == leader.thread
 }
 
 // receive has the kernel receive for a connection whose owner has read all, or
@@ -44,7 +54,7 @@ func (l *Loop) receive(c *Conn, how uint32) {
 		r.lost = 0
 		l.runLater(l.deliverNone(c, errno))
 		return
-	case r.flying:
+	case r.flying():
 		return
 	}
 	e := l.request()
@@ -54,7 +64,8 @@ func (l *Loop) receive(c *Conn, how uint32) {
 	}
 	e.fd, e.userData = int32(c.fd), c.answerID()
 	over := c.ready.Load()&(hungUp|broken|lateHungUp|lateBroken) != 0
-	r.flying, r.lasting, r.stopping, r.thread = true, how&wantOn != 0 && !over, false, l.thread // over: see stopLasting
+	r.lasting, r.stopping = how&wantOn != 0 && !over, false // over: see stopLasting
+	r.thread.Store(l.lent.thread)
 	switch {
 	case how&wantWord != 0:
 		e.opcode, e.opFlags = opPollAdd, syscall.EPOLLIN|syscall.EPOLLRDHUP
@@ -69,14 +80,16 @@ func (l *Loop) receive(c *Conn, how uint32) {
 // It gives the task if the caller, who leads the loop, has to run it.
 func (l *Loop) received(c *Conn, e cqe) *Task {
 	r := &c.ring
-	r.flying = e.flags&cqeMore != 0
+	if e.flags&cqeMore == 0 {
+		r.thread.Store(0)
+	}
 	due := c.ready.Load()&armed != 0 && !r.lent && r.aside.Load() == 0
 	switch {
 	case e.res <= 0:
 		return l.receivedNone(c, syscall.Errno(-e.res), due)
 	case e.flags&cqeBuffer == 0: // there is something to read
 		return l.receivedNone(c, syscall.EAGAIN, due)
-	case r.flying && (e.res == uringBufferSize || !due || r.thread != l.thread):
+	case r.flying() && (e.res == uringBufferSize || !due || !r.flyingFor(l.lent)):
 		l.stop(c)
 	}
 	id := uint16(e.flags >> cqeBufferShift)
@@ -120,7 +133,7 @@ func (l *Loop) deliver(c *Conn, id uint16) *Task {
 	r, p := &c.ring, &l.parts[id]
 	r.id, r.lent = id, true
 	r.rest = l.uring.buffer(id)[:p.n]
-	r.follow = r.flying || r.aside.Load() > 0 || r.lost != 0
+	r.follow = r.flying() || r.aside.Load() > 0 || r.lost != 0
 	r.more = p.notDone && !r.follow
 	return c.handOver(readable)
 }
@@ -200,7 +213,7 @@ func (l *Loop) giveLent(c *Conn) {
 // is over, too: such a receive does not tell of a reset that had come when it dealt
 // with the data before it. The next one does, which does not go on.
 func (l *Loop) stopLasting(c *Conn) {
-	if c.ring.flying && c.ring.lasting {
+	if c.ring.flying() && c.ring.lasting {
 		l.stop(c)
 	}
 }

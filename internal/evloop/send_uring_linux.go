@@ -338,12 +338,12 @@ func (l *Loop) end(c *Conn) {
 		c.want(l, wantClose) // the next look knows more
 		return
 	}
-	if r.flying {
+	if r.flying() {
 		if l.stop(c); !r.stopping {
 			c.want(l, wantClose)
 			return
 		}
-		r.flying = false
+		r.thread.Store(0)
 	}
 	if l.partsWith(c) {
 		return
