@@ -55,7 +55,7 @@ func (c *client) Do(ctx context.Context, req *Request) (*Response, error) {
 		}
 		var cn *conn
 		if stale == nil {
-			cn = c.pool.get(req.Target, !req.Repeatable())
+			cn = c.pool.get(req.Target)
 		}
 		if cn == nil {
 			var err error

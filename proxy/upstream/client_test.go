@@ -325,6 +325,48 @@ func TestDeadKeptConnection(t *testing.T) {
 	}
 }
 
+// TestUnaskedOnKeptConnection has the service send what nobody has asked for, or
+// that it is about to close, on a kept connection: the next request, one that could
+// be repeated, must not get that for its answer.
+func TestUnaskedOnKeptConnection(t *testing.T) {
+	for name, unasked := range map[string]string{
+		"answer":  "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong",
+		"timeout": "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+		"garbage": "\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			later := make(chan struct{})
+			s := newService(t, func(c net.Conn, r *bufio.Reader) {
+				sayOnce(ok)(c, r)
+				<-later
+				_, _ = io.WriteString(c, unasked)
+				_, _ = r.ReadByte() // until the client closes it
+			}, say("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown"))
+			client := newClient(t)
+			if _, err := ask(client, get(s.target)); err != nil {
+				t.Fatal(err)
+			}
+			close(later)
+			awaitUnasked(t, client, s.target)
+			if got, err := ask(client, get(s.target)); got != "200 own" || err != nil {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+// awaitUnasked waits until something has come on the kept connection to a service.
+func awaitUnasked(t *testing.T, client *client, from Target) {
+	t.Helper()
+	kept := client.pool.pop(from)
+	for end := time.Now().Add(30 * time.Second); alive(kept.tcp); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nothing ever comes")
+		}
+	}
+	client.pool.put(kept)
+}
+
 // TestClosedKeptConnection has the service close a kept connection while it is
 // idle: requests that cannot be repeated must not be tried on it.
 func TestClosedKeptConnection(t *testing.T) {
@@ -333,14 +375,7 @@ func TestClosedKeptConnection(t *testing.T) {
 	if _, err := ask(client, get(s.target)); err != nil {
 		t.Fatal(err)
 	}
-	closed := client.pool.pop(s.target)
-	for end := time.Now().Add(30 * time.Second); alive(closed.tcp); {
-		if time.Now().After(end) {
-			t.Fatal("the close is never seen")
-		}
-		time.Sleep(time.Millisecond)
-	}
-	client.pool.put(closed)
+	awaitUnasked(t, client, s.target)
 	req := get(s.target)
 	req.Method, req.Retries = "POST", 0
 	if _, err := ask(client, req); err != nil {
@@ -374,7 +409,7 @@ func TestPoolForgetsOldConnections(t *testing.T) {
 	}
 	client.pool.put(c)
 	c.idleSince = time.Now().Add(-2 * client.pool.keep.IdleTimeout)
-	if client.pool.get(s.target, false) != nil {
+	if client.pool.get(s.target) != nil {
 		t.Fatal("an old connection is given out")
 	}
 }

@@ -27,15 +27,15 @@ func newPool(keep Keepalive) *pool {
 	return p
 }
 
-// get gives an idle connection or nil. With check the connection is known not
-// to have been closed by the service up to now.
-func (p *pool) get(t Target, check bool) *conn {
+// get gives an idle connection or nil. The service has not closed it up to now, and
+// not sent anything: that would pass for the answer to the next request.
+func (p *pool) get(t Target) *conn {
 	for {
 		c := p.pop(t)
 		if c == nil {
 			return nil
 		}
-		if time.Since(c.idleSince) < p.keep.IdleTimeout && (!check || alive(c.tcp)) {
+		if time.Since(c.idleSince) < p.keep.IdleTimeout && alive(c.tcp) {
 			c.kept = true
 			return c
 		}
