@@ -272,7 +272,7 @@ func (x *h1) connect(kept bool) error {
 	q := &x.outgoing
 	pool := x.pool()
 	if kept {
-		x.link = pool.Get(&x.c.task, !x.repeatable)
+		x.link = pool.Get(&x.c.task)
 	}
 	if x.link == nil {
 		if err := x.dial(pool); err != nil {

@@ -233,22 +233,17 @@ func (c *Conn) Broken() bool { return c.ready.Load()&(broken|cut) != 0 }
 // IsCut says whether Cut was called. Safe for concurrent use.
 func (c *Conn) IsCut() bool { return c.ready.Load()&cut != 0 }
 
-// Silent says whether the peer has neither sent anything nor closed. It asks
-// the kernel, unless that receives for the connection and would have told at the
-// loop's last look. For the owner.
+// Silent says whether the peer has neither sent anything nor closed, before anything
+// else came that the owner has read. It asks the kernel, unless that receives for the
+// connection and tells this thread. For the owner.
 func (c *Conn) Silent() bool {
-	if c.ring.on {
-		return !c.Heard()
+	switch {
+	case !c.ring.on:
+		return !c.waiting()
+	case !c.tells() && c.untold():
+		return false
 	}
-	return !c.waiting()
-}
-
-// Heard says whether something has come of which the task was not told yet. With
-// epoll that is never so, as far as the loop knows: what came before the event that
-// the task runs for was told before it. With io_uring it asks the kernel as Silent
-// does. For the owner.
-func (c *Conn) Heard() bool {
-	return c.ring.on && (!c.tells() && c.untold() || c.unasked())
+	return !c.unasked()
 }
 
 // waiting asks the kernel whether there is something in the socket, or its end.

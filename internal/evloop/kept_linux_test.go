@@ -6,13 +6,16 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
+	"unsafe"
 )
 
-// TestHeardOnAnotherThread: a connection that has said something before another one
-// did is known to have, when the loop hears of that other one: also where the thread
-// that the kernel would tell of the first is kept by a handler, and another leads.
-func TestHeardOnAnotherThread(t *testing.T) {
+// TestSilentOnAnotherThread: a connection that has said something before another one
+// did does not pass for silent when the loop hears of that other one: also where the
+// thread that the kernel would tell of the first is kept by a handler, and another leads.
+func TestSilentOnAnotherThread(t *testing.T) {
 	both(t, func(t *testing.T, g *Group) {
 		l := g.Loops()[0]
 		idle := make([]*kept, 30)
@@ -34,6 +37,7 @@ func TestHeardOnAnotherThread(t *testing.T) {
 		await(t, "a new leader", a.known)
 		for i := range idle {
 			say(t, peers[i], "unasked")
+			arrived(t, peers[i])
 			say(t, peer, string(rune(i)))
 			if !await(t, fmt.Sprint("an answer about ", i), a.known) {
 				t.Errorf("connection %d passes for silent", i)
@@ -43,6 +47,55 @@ func TestHeardOnAnotherThread(t *testing.T) {
 		say(t, peer, "+")
 		await(t, "the end", a.known)
 	})
+}
+
+// TestSilentWithoutLook: nor does one that has said something since the loop's last
+// look at the kernel, for what a handler reads may be as new.
+func TestSilentWithoutLook(t *testing.T) {
+	both(t, func(t *testing.T, g *Group) {
+		l := g.Loops()[0]
+		k, peer := newKept(t, l)
+		l.idle(t)
+		done := make(chan bool, 1)
+		var task Task
+		first := true
+		start(l, &task, handlerFunc(func() {
+			if !first {
+				return
+			}
+			first = false
+			k.conn.Attach(&task)
+			before := k.conn.Silent()
+			say(t, peer, "unasked")
+			arrived(t, peer)
+			done <- before && !k.conn.Silent()
+			k.task.Retire()
+			task.Retire()
+			_ = k.conn.Close()
+		}))
+		if !await(t, "an answer", done) {
+			t.Error("not silent before, or silent after")
+		}
+	})
+}
+
+// arrived waits until all that was sent is at the other end.
+func arrived(t *testing.T, from *net.TCPConn) {
+	t.Helper()
+	raw, err := from.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unsent := int32(1)
+	for end := time.Now().Add(patience); unsent > 0; {
+		err := raw.Control(func(fd uintptr) {
+			_, _, _ = syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&unsent)))
+		})
+		if err != nil || time.Now().After(end) {
+			t.Error("not all has arrived: ", err)
+			return
+		}
+	}
 }
 
 // holdThread has a handler compute, without a system call, until it is released.
@@ -120,7 +173,7 @@ func (a *asker) Run() {
 		if !k.told {
 			k.conn.Attach(&a.task)
 		}
-		a.known <- k.told || k.conn.Heard()
+		a.known <- k.told || !k.conn.Silent()
 	}
 }
 

@@ -34,9 +34,9 @@ type part struct {
 func (r *receiving) flying() bool { return r.thread.Load() != 0 }
 
 // flyingFor says whether it does, and tells the thread of that leader of all that
-// has come before it tells of anything later: another one hears of it when the
-// thread that has asked next enters the kernel, which may take its time slice or be
-// when it gets one.
+// has come before it tells of anything later. Another one hears of it when the thread
+// that has asked enters the kernel, after it has used up its time slice maybe, or once
+// it has one.
 func (r *receiving) flyingFor(leader *lent) bool {
 	return leader != nil && r.thread.Load() == leader.thread
 }

@@ -99,9 +99,9 @@ type Link struct {
 }
 
 // Get gives an idle connection and makes its events those of a task; nil if
-// there is none. With check one that the service has closed is left out, as far as
-// evloop.Conn.Silent can tell, for a request that must not be sent twice.
-func (p *LinkPool) Get(t *evloop.Task, check bool) *Link {
+// there is none. It is not one that the service has closed, or on which it has sent
+// something, before the request came: that would pass for the answer.
+func (p *LinkPool) Get(t *evloop.Task) *Link {
 	list := &p.loops[t.Loop().Index()]
 	for {
 		l := list.pop()
@@ -109,7 +109,7 @@ func (p *LinkPool) Get(t *evloop.Task, check bool) *Link {
 			return nil
 		}
 		l.conn.Attach(t)
-		if !l.conn.HungUp() && !l.conn.Heard() && (!check || l.conn.Silent()) {
+		if !l.conn.HungUp() && l.conn.Silent() {
 			l.Kept = true
 			return l
 		}

@@ -164,8 +164,8 @@ func (w *linkWorld) run(do func(*evloop.Task)) {
 }
 
 // get gives a link, a kept one if there is one.
-func (w *linkWorld) get(t *evloop.Task, check bool) *Link {
-	if l := w.pool.Get(t, check); l != nil {
+func (w *linkWorld) get(t *evloop.Task) *Link {
+	if l := w.pool.Get(t); l != nil {
 		return l
 	}
 	l, err := w.pool.Dial(context.Background(), get(w.to.target), t)
@@ -204,7 +204,7 @@ func (w *linkWorld) exchange(t *evloop.Task, l *Link) {
 // use is one whole exchange, and says whether it was on a kept link.
 func (w *linkWorld) use() (kept bool) {
 	w.run(func(t *evloop.Task) {
-		if l := w.get(t, false); l != nil {
+		if l := w.get(t); l != nil {
 			kept = l.Kept
 			w.exchange(t, l)
 			l.Put()
@@ -214,9 +214,9 @@ func (w *linkWorld) use() (kept bool) {
 }
 
 // idle says whether a link is kept, which it still is after that.
-func (w *linkWorld) idle(check bool) (found bool) {
+func (w *linkWorld) idle() (found bool) {
 	w.run(func(t *evloop.Task) {
-		if l := w.pool.Get(t, check); l != nil {
+		if l := w.pool.Get(t); l != nil {
 			found = true
 			l.requests-- // it carries none
 			l.Put()
@@ -258,7 +258,7 @@ func TestLinkPoolSize(t *testing.T) {
 		w.run(func(t *evloop.Task) {
 			var all []*Link
 			for range 3 {
-				l := w.get(t, false)
+				l := w.get(t)
 				w.exchange(t, l)
 				all = append(all, l)
 			}
@@ -271,7 +271,7 @@ func TestLinkPoolSize(t *testing.T) {
 		eventually(t, "the others are closed", func() bool { return w.to.open() == want })
 		w.run(func(task *evloop.Task) {
 			var got []*Link
-			for l := w.pool.Get(task, true); l != nil; l = w.pool.Get(task, true) {
+			for l := w.pool.Get(task); l != nil; l = w.pool.Get(task) {
 				got = append(got, l)
 			}
 			if len(got) != want || want > 0 && got[0] != last {
@@ -291,11 +291,11 @@ func TestLinkPoolsAreApart(t *testing.T) {
 	other.Host = "localhost"
 	w.use()
 	w.run(func(task *evloop.Task) {
-		if w.links.Pool(other).Get(task, false) != nil {
+		if w.links.Pool(other).Get(task) != nil {
 			t.Error("a link of another target")
 		}
 	})
-	if !w.idle(true) || w.links.Pool(w.to.target) != w.pool {
+	if !w.idle() || w.links.Pool(w.to.target) != w.pool {
 		t.Error("the link is lost")
 	}
 }
@@ -321,13 +321,13 @@ func TestLinkIdleTimeout(t *testing.T) {
 	if d := time.Since(began); d < 50*time.Millisecond {
 		t.Errorf("closed after %v", d)
 	}
-	if w.idle(false) {
+	if w.idle() {
 		t.Error("it is still kept")
 	}
 	for _, timeout := range []time.Duration{-1, time.Hour} {
 		w := newLinkWorld(t, Keepalive{IdleTimeout: timeout}, nil)
 		w.use()
-		if !w.idle(true) {
+		if !w.idle() {
 			t.Errorf("idle timeout %v: not kept", timeout)
 		}
 	}
@@ -341,19 +341,17 @@ func TestStaleLink(t *testing.T) {
 			"closed":  func(c net.Conn) { c.Close() },
 			"surplus": func(c net.Conn) { _, _ = io.WriteString(c, "surplus") },
 		} {
-			for _, check := range []bool{false, true} {
-				t.Run(name+" "+what, func(t *testing.T) {
-					w := newLinkWorld(t, Keepalive{}, secure)
-					w.use()
-					end(w.to.conn(0))
-					// The news takes a moment. Nobody has to ask for it.
-					eventually(t, "the link is given up", func() bool { return !w.idle(check) })
-					eventually(t, "the connection is closed", func() bool { return w.to.open() == 0 })
-					if w.use() {
-						t.Error("it was used again")
-					}
-				})
-			}
+			t.Run(name+" "+what, func(t *testing.T) {
+				w := newLinkWorld(t, Keepalive{}, secure)
+				w.use()
+				end(w.to.conn(0))
+				// The news takes a moment. Nobody has to ask for it.
+				eventually(t, "the link is given up", func() bool { return !w.idle() })
+				eventually(t, "the connection is closed", func() bool { return w.to.open() == 0 })
+				if w.use() {
+					t.Error("it was used again")
+				}
+			})
 		}
 	}
 }
@@ -365,7 +363,7 @@ func TestSurplusBeforePut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newLinkWorld(t, Keepalive{}, secure)
 			w.run(func(task *evloop.Task) {
-				l := w.get(task, false)
+				l := w.get(task)
 				w.exchange(task, l)
 				_, _ = io.WriteString(w.to.conn(0), "surplus")
 				task.SetDeadline(task.Now().Add(patience))
@@ -373,7 +371,7 @@ func TestSurplusBeforePut(t *testing.T) {
 					task.Wait()
 				}
 				l.Put()
-				if w.pool.Get(task, false) != nil {
+				if w.pool.Get(task) != nil {
 					t.Error("it was kept")
 				}
 			})
@@ -392,7 +390,7 @@ func TestLinksOfUnwantedTargets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newLinkWorld(t, Keepalive{}, nil)
 			w.run(func(task *evloop.Task) {
-				used, idle := w.get(task, false), w.get(task, false)
+				used, idle := w.get(task), w.get(task)
 				w.exchange(task, idle)
 				idle.Put()
 				forget(w)
