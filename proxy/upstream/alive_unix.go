@@ -22,9 +22,8 @@ func alive(c net.Conn) bool {
 	}
 	var b [1]byte
 	var readErr error
-	err = rc.Read(func(fd uintptr) bool {
+	err = rc.Control(func(fd uintptr) { // Read would fail once the last read's deadline has passed
 		_, _, readErr = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		return true // never wait
 	})
 	return err == nil && (errors.Is(readErr, syscall.EAGAIN) || errors.Is(readErr, syscall.EINTR))
 }

@@ -3,11 +3,13 @@ package upstream
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -353,6 +355,75 @@ func TestUnaskedOnKeptConnection(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSurplusInRecord: what follows an answer in the same TLS record is not in the
+// socket any more, and not the next request's answer.
+func TestSurplusInRecord(t *testing.T) {
+	body := strings.Repeat("x", 12<<10) // longer than the buffer: read past it
+	secure := tlsOrNot()["TLS"]
+	secure.DynamicRecordSizingDisabled = true
+	s := newService(t, func(c net.Conn, _ *bufio.Reader) {
+		c = tls.Server(c, secure)
+		r := bufio.NewReader(c)
+		if _, err := http.ReadRequest(r); err != nil {
+			t.Error(err)
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 12288\r\n\r\n")
+		_, _ = io.WriteString(c, body+"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")
+		_, _ = r.ReadByte() // until the client closes it
+	}, func(c net.Conn, _ *bufio.Reader) {
+		c = tls.Server(c, secure)
+		say("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown")(c, bufio.NewReader(c))
+	})
+	s.target.TLS = true
+	client := newClient(t)
+	for _, want := range []string{"200 " + body, "200 own"} {
+		if got, err := ask(client, get(s.target)); got != want || err != nil {
+			t.Fatalf("%.60q, %v, want %.60q", got, err, want)
+		}
+	}
+	if n := s.accepted.Load(); n != 2 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// TestConnectionIsKept: also with TLS, and for longer than a read may take.
+func TestConnectionIsKept(t *testing.T) {
+	for name, secure := range tlsOrNot() {
+		t.Run(name, func(t *testing.T) {
+			s := newService(t, func(c net.Conn, r *bufio.Reader) {
+				if secure != nil {
+					c = tls.Server(c, secure)
+					r = bufio.NewReader(c)
+				}
+				say(ok)(c, r)
+			})
+			s.target.TLS = secure != nil
+			client := newClient(t)
+			for range 3 {
+				if _, err := ask(client, get(s.target)); err != nil {
+					t.Fatal(err)
+				}
+				kept := client.pool.pop(s.target)
+				if err := kept.SetReadDeadline(time.Unix(1, 0)); err != nil { // as if it had passed by now
+					t.Fatal(err)
+				}
+				client.pool.put(kept)
+			}
+			if n := s.accepted.Load(); n != 1 {
+				t.Errorf("%d connections for three requests", n)
+			}
+		})
+	}
+}
+
+// tlsOrNot gives a service's TLS, nil for none. Its session tickets come after
+// the handshake, and are no surplus.
+func tlsOrNot() map[string]*tls.Config {
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	return map[string]*tls.Config{"plain": nil, "TLS": {Certificates: s.TLS.Certificates}}
 }
 
 // awaitUnasked waits until something has come on the kept connection to a service.

@@ -85,6 +85,25 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// surplus says whether more has been read than the answer. What is still in the
+// socket is for the next one to look at, see alive.
+func (c *conn) surplus() bool {
+	if c.reader.Buffered() > 0 {
+		return true
+	}
+	if c.Conn == c.tcp {
+		return false
+	}
+	// TLS may hold what came in one record with the end of the answer. After its
+	// deadline it reads nothing further, and Read sets another one.
+	if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		return true
+	}
+	var b [1]byte
+	_, err := c.Conn.Read(b[:])
+	return !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
 func (c *conn) failed(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: nothing read for %v", ErrTimeout, c.times.Read)

@@ -105,7 +105,7 @@ func (x *exchange) close() {
 		x.conn.cut() // what is still going on fails
 	}
 	x.up.end()
-	if !x.stop() || x.last || x.conn.requests >= x.client.pool.keep.MaxRequests || x.conn.reader.Buffered() > 0 {
+	if !x.stop() || x.last || x.conn.requests >= x.client.pool.keep.MaxRequests || x.conn.surplus() {
 		x.conn.cut()
 		return
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -239,14 +238,6 @@ func TestLinkIsUsedAgain(t *testing.T) {
 			}
 		})
 	}
-}
-
-// tlsOrNot gives a service's TLS, nil for none. Its session tickets come after
-// the handshake, and are no surplus.
-func tlsOrNot() map[string]*tls.Config {
-	s := httptest.NewTLSServer(nil)
-	defer s.Close()
-	return map[string]*tls.Config{"plain": nil, "TLS": {Certificates: s.TLS.Certificates}}
 }
 
 // TestLinkPoolSize: no more than so many are kept, and the last used is the
