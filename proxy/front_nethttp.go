@@ -141,7 +141,7 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodConnect:
 		http.Error(w, "", http.StatusMethodNotAllowed) // nginx: this is no forward proxy
 		return
-	case !ok:
+	case !ok, r.ProtoMajor > 1 && malformed(r):
 		http.Error(w, "", http.StatusBadRequest)
 		return
 	}
@@ -174,6 +174,20 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.aborted {
 		panic(http.ErrAbortHandler) // net/http's way to break off an answer
 	}
+}
+
+// malformed says whether a request of HTTP/2 is one that x/net's server lets pass
+// and that must not go on (RFC 9113, sections 8.1.1 and 8.3.1): with parts that no
+// request of HTTP/1.1 can have, or with a length that is none or is not the
+// body's. x/net's server looks at the first length only, and takes what is no
+// number for 0.
+func malformed(r *http.Request) bool {
+	for _, v := range r.Header["Content-Length"] {
+		if n, err := strconv.ParseUint(v, 10, 63); err != nil || int64(n) != r.ContentLength {
+			return true
+		}
+	}
+	return http1.CheckParts(r.Method, r.RequestURI, r.Host) != nil
 }
 
 // splitTarget splits a request target in origin form or absolute form (RFC
@@ -253,7 +267,7 @@ func (h *httpExchange) sendHead(status int, fields *http1.Fields, length int64) 
 		// sent again after the body.
 		defer clear(out)
 	}
-	if length >= 0 {
+	if length >= 0 && status != http.StatusNoContent { // RFC 9110, section 8.6
 		out["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
 	if !fields.Has("Content-Type") {

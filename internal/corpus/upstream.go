@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +39,8 @@ type Upstream struct {
 	// Once closes each connection after one answer, so that what a gateway
 	// sends can be told complete without stopping it. Set before Start.
 	Once bool
+	// TLS makes it a service behind TLS. Set before Start.
+	TLS *tls.Config
 
 	listener net.Listener
 	serving  sync.WaitGroup
@@ -78,6 +81,9 @@ func (u *Upstream) Start() error {
 			c, err := ln.Accept()
 			if err != nil {
 				return
+			}
+			if u.TLS != nil {
+				c = tls.Server(c, u.TLS)
 			}
 			rec := &recording{conn: c, mu: &u.mu, open: true}
 			u.mu.Lock()
@@ -205,7 +211,7 @@ func (u *Upstream) serve(rec *recording) {
 
 // linger ends the sending side and records the rest.
 func (u *Upstream) linger(rec *recording, r io.Reader) {
-	if half, ok := rec.conn.(*net.TCPConn); ok {
+	if half, ok := rec.conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite() // the connection may be gone
 	}
 	_, _ = io.Copy(io.Discard, r) // until it ends, in whatever way
@@ -262,10 +268,14 @@ func (u *Upstream) play(rec *recording, script *Case) bool {
 	case Close:
 		return false
 	case Reset:
-		if tcp, ok := rec.conn.(*net.TCPConn); ok {
+		conn := rec.conn
+		if secure, ok := conn.(*tls.Conn); ok {
+			conn = secure.NetConn() // no goodbye
+		}
+		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0) // the close is a reset then; without it, still a close
 		}
-		rec.conn.Close()
+		conn.Close()
 		return false
 	case Hold:
 		_, _ = io.Copy(io.Discard, io.TeeReader(rec.conn, rec)) // until the gateway gives up

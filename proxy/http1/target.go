@@ -62,6 +62,22 @@ func (r *Request) parseTarget() (targetForm, fault) {
 	return form, sound
 }
 
+// CheckParts refuses what [Request.Parse] would refuse of a method, a target and a
+// host that did not come in one head, as in HTTP/2. An error is an [*Error].
+func CheckParts(method, target, host string) error {
+	r := Request{Method: method, Target: target}
+	if !isToken(method) {
+		return requestErrors[faultMethod]
+	}
+	if _, bad := r.parseTarget(); bad != sound {
+		return requestErrors[bad]
+	}
+	if _, _, ok := splitHost(host); !ok {
+		return requestErrors[faultHost]
+	}
+	return nil
+}
+
 // scheme gives the beginning of an absolute-form up to its authority, or "".
 func scheme(t string) string {
 	for _, s := range [...]string{"http://", "https://"} {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/textproto"
 	"os"
 	"sync/atomic"
 	"time"
@@ -18,7 +17,6 @@ type conn struct {
 	tcp    net.Conn // below TLS
 	target Target
 	reader *bufio.Reader
-	text   *textproto.Reader // over reader
 
 	requests  int       // sent so far, with the current one
 	kept      bool      // came out of the pool
@@ -47,7 +45,6 @@ var errHeadTooLarge = fmt.Errorf("%w: its head is larger than %d bytes", ErrInva
 
 func (c *conn) setReader() {
 	c.reader = bufio.NewReaderSize(c, bufferSize)
-	c.text = textproto.NewReader(c.reader)
 }
 
 // begin makes the connection ready for a request.

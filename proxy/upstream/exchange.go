@@ -64,9 +64,7 @@ func (x *exchange) run() (*Response, error) {
 		resp.Body = noBody{}
 		return resp, nil
 	}
-	if err := x.body.frame(x.conn, h, x.req.Method); err != nil {
-		return nil, err
-	}
+	x.body.frame(x.conn, h)
 	x.last = x.last || h.close || x.body.untilClose
 	resp.Body, resp.ContentLength, resp.Trailer = &x.body, x.body.length, x.body.trailers
 	return resp, nil
@@ -75,7 +73,7 @@ func (x *exchange) run() (*Response, error) {
 // awaitFinal reads heads up to that of the final answer.
 func (x *exchange) awaitFinal() (*head, error) {
 	for interims := 0; ; interims++ {
-		h, err := x.conn.readHead()
+		h, err := x.conn.readHead(x.req.Method)
 		if err != nil {
 			return nil, err
 		}
@@ -100,7 +98,7 @@ func (x *exchange) ready() bool { return x.conn.reader.Buffered() > 0 }
 
 func (x *exchange) close() {
 	unsent := x.req.Body != nil && !x.up.complete()
-	if unsent || !x.body.ended {
+	if unsent || !x.body.ended || x.body.exceeded {
 		x.last = true
 		x.conn.cut() // what is still going on fails
 	}

@@ -5,38 +5,62 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httputil"
-	"strconv"
-	"strings"
+
+	"github.com/sluicegate/sluice/proxy/http1"
 )
 
 // head is the head of an answer.
 type head struct {
-	status int
-	header http.Header
-	minor  int  // of HTTP/1.x
-	close  bool // the service closes the connection after this answer
+	status  int
+	header  http.Header
+	framing http1.Framing
+	close   bool // the service closes the connection after this answer
 }
 
-// readHead reads one head. A connection that fails gives its own error, what
-// is no HTTP/1 gives ErrInvalid.
-func (c *conn) readHead() (*head, error) {
+// readHead reads one head of an answer to a request of a method. A connection
+// that fails gives its own error, what is no HTTP/1 gives ErrInvalid: what is
+// refused is the same as in the engine on a Link.
+func (c *conn) readHead(method string) (*head, error) {
 	c.headLeft = maxHead
-	line, err := c.text.ReadLine()
+	var resp http1.Response
+	// The fields lie in it: it cannot be the reader's own buffer.
+	var wire []byte
+	for {
+		if _, err := c.reader.Peek(1); err != nil {
+			return nil, c.headError(err)
+		}
+		piece, _ := c.reader.Peek(c.reader.Buffered()) // is there
+		wire = append(wire, piece...)
+		n, err := resp.Parse(wire, http1.Limits{Bytes: maxHead})
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		after := 0
+		if n > 0 {
+			after = len(wire) - n
+		}
+		_, _ = c.reader.Discard(len(piece) - after) // is there
+		if n > 0 {
+			return newHead(&resp, method)
+		}
+	}
+}
+
+func newHead(resp *http1.Response, method string) (*head, error) {
+	framing, err := resp.Framing(method)
 	if err != nil {
-		return nil, c.headError(err)
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	h := new(head)
-	if !h.parseStatusLine(line) {
-		return nil, fmt.Errorf("%w: its status line is %.60q", ErrInvalid, line)
+	return &head{status: resp.Status, header: toHTTP(&resp.Fields), framing: framing, close: !resp.KeepAlive()}, nil
+}
+
+// toHTTP gives fields in net/http's form.
+func toHTTP(fields *http1.Fields) http.Header {
+	h := make(http.Header, fields.Len())
+	for name, value := range fields.All {
+		h.Add(name, value)
 	}
-	fields, err := c.text.ReadMIMEHeader()
-	if err != nil {
-		return nil, c.headError(err)
-	}
-	h.header = http.Header(fields)
-	h.close = h.minor == 0 && !hasToken(h.header["Connection"], "keep-alive") || hasToken(h.header["Connection"], "close")
-	return h, nil
+	return h
 }
 
 func (c *conn) headError(err error) error {
@@ -51,40 +75,6 @@ func (c *conn) headError(err error) error {
 	return fmt.Errorf("read from upstream: %w", c.readErr)
 }
 
-// parseStatusLine reads "HTTP/1.1 200 OK" (RFC 9112, section 4); the reason may
-// be missing.
-func (h *head) parseStatusLine(line string) bool {
-	const form = "HTTP/1.1 200"
-	if len(line) < len(form) || line[:7] != "HTTP/1." || line[8] != ' ' ||
-		len(line) > len(form) && line[len(form)] != ' ' {
-		return false
-	}
-	minor, status := line[7], line[9:12]
-	if minor != '0' && minor != '1' {
-		return false
-	}
-	for i := range len(status) {
-		if status[i] < '0' || status[i] > '9' {
-			return false
-		}
-	}
-	h.minor = int(minor - '0')
-	h.status = int(status[0]-'0')*100 + int(status[1]-'0')*10 + int(status[2]-'0')
-	return h.status >= 100
-}
-
-// hasToken says whether a list field has an element, without regard to case.
-func hasToken(values []string, token string) bool {
-	for _, v := range values {
-		for element := range strings.SplitSeq(v, ",") {
-			if strings.EqualFold(strings.TrimSpace(element), token) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // noBody is a body without a byte.
 type noBody struct{}
 
@@ -93,64 +83,34 @@ func (noBody) Read([]byte) (int, error) { return 0, io.EOF }
 // body is the body of an answer on an HTTP/1 connection.
 type body struct {
 	conn    *conn
-	chunked io.Reader // nil unless the body is chunked
+	chunked *http1.Chunked // nil unless the body is chunked
 	// left is what remains of a body of known length.
 	left       int64
 	length     int64 // -1: not known
 	untilClose bool
 	ended      bool
-	trailer    http.Header
+	// exceeded says that something came after the end, and was read with it.
+	exceeded bool
+	trailer  http.Header
 }
 
-// frame finds where the body ends (RFC 9112, section 6.3). What is ambiguous
-// is refused: two readers who disagree about an end are how answers get mixed
-// up.
-func (b *body) frame(c *conn, h *head, method string) error {
-	b.conn = c
-	encoding, lengths := h.header["Transfer-Encoding"], h.header["Content-Length"]
+// frame makes it the body that a head announces.
+func (b *body) frame(c *conn, h *head) {
+	b.conn, b.length = c, h.framing.Length
 	delete(h.header, "Transfer-Encoding")
-	if len(encoding) == 0 {
+	if !h.framing.Chunked {
 		delete(h.header, "Trailer") // only chunks have one
 	}
-	known := int64(-1)
-	if len(lengths) > 0 {
-		var err error
-		if known, err = parseLength(lengths); err != nil {
-			return err
-		}
-		h.header["Content-Length"] = lengths[:1]
-	}
 	switch {
-	case method == http.MethodHead, h.status == http.StatusNotModified:
-		b.length, b.ended = known, true
-	case h.status == http.StatusNoContent:
-		delete(h.header, "Content-Length")
+	case h.framing.NoBody:
 		b.ended = true
-	case len(encoding) > 0:
-		if len(encoding) > 1 || !strings.EqualFold(encoding[0], "chunked") || known >= 0 || h.minor == 0 {
-			return fmt.Errorf("%w: unclear framing: Transfer-Encoding %.60q, Content-Length %.60q", ErrInvalid, encoding, lengths)
-		}
-		b.length = -1
-		b.chunked = httputil.NewChunkedReader(c.reader)
-	case known >= 0:
-		b.length, b.left, b.ended = known, known, known == 0
+	case h.framing.Chunked:
+		b.chunked = new(http1.Chunked)
+	case h.framing.UntilClose:
+		b.untilClose = true
 	default:
-		b.length, b.untilClose = -1, true
+		b.left, b.ended = b.length, b.length == 0
 	}
-	return nil
-}
-
-func parseLength(values []string) (int64, error) {
-	for _, v := range values {
-		if v != values[0] || v == "" || strings.Trim(v, "0123456789") != "" {
-			return 0, fmt.Errorf("%w: Content-Length %.60q", ErrInvalid, values)
-		}
-	}
-	n, err := strconv.ParseInt(values[0], 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%w: Content-Length: %w", ErrInvalid, err)
-	}
-	return n, nil
 }
 
 // Read gives io.EOF together with the last byte where the end is known, so
@@ -177,22 +137,47 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *body) readChunked(p []byte) (int, error) {
-	n, err := b.chunked.Read(p)
-	if !errors.Is(err, io.EOF) {
-		return n, err
+// readChunked decodes in place what it reads.
+func (b *body) readChunked(p []byte) (n int, err error) {
+	if len(p) == 0 {
+		return 0, nil
 	}
-	b.conn.headLeft = maxHead
-	fields, terr := b.conn.text.ReadMIMEHeader()
-	b.conn.headLeft = noHeadLimit
-	if terr != nil {
-		return n, fmt.Errorf("trailer: %w", b.conn.headError(terr))
+	for n == 0 && !b.ended {
+		k, err := b.conn.reader.Read(p)
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return 0, err
+		}
+		if n, err = b.decode(p[:k]); err != nil {
+			return n, err
+		}
 	}
-	b.ended = true
-	if len(fields) > 0 {
-		b.trailer = http.Header(fields)
+	if b.ended {
+		return n, io.EOF
 	}
-	return n, io.EOF
+	return n, nil
+}
+
+// decode leaves the data of chunks at the beginning of p.
+func (b *body) decode(p []byte) (n int, err error) {
+	for in := p; len(in) > 0; {
+		if b.chunked.Done() {
+			b.exceeded = true
+			break
+		}
+		data, k, err := b.chunked.Next(in)
+		if err != nil {
+			return n, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		n += copy(p[n:], data)
+		in = in[k:]
+	}
+	if b.ended = b.chunked.Done(); b.ended && b.chunked.Trailer().Len() > 0 {
+		b.trailer = toHTTP(b.chunked.Trailer())
+	}
+	return n, nil
 }
 
 func (b *body) trailers() http.Header { return b.trailer }
