@@ -3,6 +3,7 @@ package evloop
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -14,9 +15,20 @@ type slow struct {
 	conn   Conn
 	peer   int
 	served func(*slow) // by its handler, before the answer
+	stop   atomic.Bool
+	ended  chan struct{}
+	over   bool
 }
 
 func (s *slow) Run() {
+	if s.stop.Load() {
+		if !s.over {
+			s.over = true
+			_ = s.conn.Close()
+			close(s.ended)
+		}
+		return
+	}
 	var b [1]byte
 	if n, _ := s.conn.Read(b[:]); n == 0 {
 		return
@@ -54,7 +66,7 @@ func TestAnswersDoNotWaitForAll(t *testing.T) {
 		for i := range all {
 			fds := pair(t)
 			s := &all[i]
-			s.peer, s.served = fds[1], served
+			s.peer, s.served, s.ended = fds[1], served, make(chan struct{})
 			s.task.Init(l, s)
 			s.conn.KeepReceiving()
 			if err := s.conn.Bind(fds[0], &s.task); err != nil {
@@ -86,8 +98,11 @@ func TestAnswersDoNotWaitForAll(t *testing.T) {
 		}
 		ask.Retire()
 		for i := range all {
+			// Its handler may still be at its answer, on a goroutine that the loop was taken from.
+			all[i].stop.Store(true)
+			all[i].task.Poke()
+			await(t, "the end of a handler", all[i].ended)
 			all[i].task.Retire()
-			_ = all[i].conn.Close()
 			_ = syscall.Close(all[i].peer)
 		}
 	})

@@ -141,7 +141,7 @@ func configure(ctx context.Context, n *node, upstream string, demands []demand) 
 	var limits []*book.Limit
 	for i := range demands {
 		d := &demands[i]
-		if err := post("/services/up/routes", nil, "name", d.name, "paths[]", "/"+d.name); err != nil {
+		if err := post("/services/up/routes", nil, "name", d.name, "paths[]", d.path()); err != nil {
 			return nil, err
 		}
 		terms := book.Terms{Asked: monotonic(), Windows: d.windows}

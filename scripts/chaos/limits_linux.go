@@ -126,6 +126,11 @@ const holdHeader = "X-Hold"
 // countedBy are the fields of which a counted answer has one.
 var countedBy = []string{"Ratelimit-Limit", "X-Concurrency-Limit"}
 
+// path is that of the demand's route. None is the beginning of another: a node that
+// is started again serves its last snapshot at first, which may have the other only,
+// and what counts there is another limit.
+func (d *demand) path() string { return "/" + d.name + "/" }
+
 // limit is the demand's entry in the book, once its plugin has an id.
 func (d *demand) limit(id string) *book.Limit {
 	l := &book.Limit{Name: d.name, Tolerant: d.tolerant, Local: d.local, ID: id, Plugin: id, Hold: d.hold.Microseconds()}

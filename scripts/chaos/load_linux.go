@@ -185,7 +185,7 @@ func (l *load) order(n *node, o order) {
 // ask makes a request and writes down what came of it.
 func (l *load) ask(client *http.Client, n *node, o order) {
 	q := book.Request{Node: n.name, Limit: o.limit, Key: o.key, Sent: monotonic()}
-	req, err := http.NewRequest(http.MethodGet, "http://"+n.addr(proxyPort)+"/"+l.demands[o.limit].name, nil)
+	req, err := http.NewRequest(http.MethodGet, "http://"+n.addr(proxyPort)+l.demands[o.limit].path(), nil)
 	if err != nil {
 		l.fail(err)
 		return

@@ -43,6 +43,8 @@ type run struct {
 	faults  *faultLog
 	// changing is held while a limit is changed, so that changes have an order.
 	changing sync.Mutex
+	// saying is held while out is written to: faults overlap.
+	saying sync.Mutex
 
 	mu       sync.Mutex
 	nodes    []*node // the members, and who has joined later
@@ -304,6 +306,8 @@ func (r *run) say(format string, args ...any) {
 	if !r.begun.IsZero() {
 		at = fmt.Sprintf("%5.1fs ", time.Since(r.begun).Seconds())
 	}
+	r.saying.Lock()
+	defer r.saying.Unlock()
 	_, _ = fmt.Fprintf(r.out, "  %s%s\n", at, fmt.Sprintf(format, args...))
 }
 
