@@ -145,7 +145,8 @@ func TestYieldAfterEvents(t *testing.T) {
 	})
 }
 
-// idle waits until no task of the loop is in its handler or in the queue.
+// idle waits until the loop has nothing to do any more. A handler that it was taken
+// from may still run.
 func (l *Loop) idle(t testing.TB) {
 	t.Helper()
 	done := make(chan struct{})
