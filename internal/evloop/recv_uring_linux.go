@@ -17,7 +17,8 @@ type receiving struct {
 	id       uint16 // and which one
 
 	// The owner may look at these two: the thread that has asked the kernel to
-	// receive, 0 if it does not; and how many answers are set aside.
+	// receive, 0 if it does not, below that once it was told to end; and how many
+	// answers are set aside.
 	thread, aside atomic.Int32
 	first, last   uint16        // of them, linked through Loop.parts
 	lost          syscall.Errno // an error after them, which the kernel tells of only once
@@ -231,4 +232,5 @@ func (l *Loop) stop(c *Conn) {
 	}
 	e.opcode, e.flags, e.addr, e.userData = opAsyncCancel, sqeSkipSuccess, c.answerID(), aboutNothing
 	r.stopping = true
+	r.thread.Store(-l.lent.thread) // what comes from now on may be told of to nobody
 }
