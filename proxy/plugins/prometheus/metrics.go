@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,17 +38,37 @@ type bandwidth struct{ ingress, egress prometheus.Counter }
 
 type histograms struct{ request, upstream, kong prometheus.Observer }
 
+// kind is what those exchanges have in common that are counted in the same series.
+type kind struct {
+	status
+	statuses, accounts, places bool // which series are on
+}
+
+// counters are the series of one kind. One is nil that is off, or has no room.
+type counters struct {
+	status  *entry[prometheus.Counter]
+	account *entry[bandwidth]
+	place   *entry[histograms]
+}
+
+// maxKinds bounds how many kinds are remembered. All are forgotten when there are
+// more, and are put together again from the series.
+const maxKinds = 2 * maxSeries
+
 // metrics are the series of one node. Safe for concurrent use.
 type metrics struct {
 	err      error // why they could not be registered
-	now      func() time.Time
 	statuses *series[status, prometheus.Counter]
 	accounts *series[account, bandwidth]
 	places   *series[place, histograms]
 	refused  prometheus.Counter
+
+	// kinds spares an exchange two of three look-ups.
+	mu    sync.RWMutex
+	kinds map[kind]*counters
 }
 
-func newMetrics(registry prometheus.Registerer, now func() time.Time) *metrics {
+func newMetrics(registry prometheus.Registerer) *metrics {
 	requests := counter("http_requests_total", "Requests, by service, route, status code and who answered.",
 		"service", "route", "code", "source", "workspace", "consumer")
 	bytes := counter("bandwidth_bytes", "Bytes of requests (ingress) and answers (egress), heads included.",
@@ -62,7 +83,7 @@ func newMetrics(registry prometheus.Registerer, now func() time.Time) *metrics {
 		Name: "kong_nginx_metric_errors_total",
 		Help: "Observations that were not counted because there are too many label sets.",
 	})
-	m := &metrics{now: now, refused: refused}
+	m := &metrics{refused: refused, kinds: map[kind]*counters{}}
 	if registry == nil {
 		m.err = errNoRegisterer
 		return m
@@ -145,34 +166,80 @@ func valid(labels ...string) []string {
 	return labels
 }
 
-func (m *metrics) count(s status) {
-	if s.source != plugin.FromService {
-		s.source = plugin.FromKong // also for an exchange that nobody answered
+// find gives the series of a kind of exchange, of which one is counted now.
+func (m *metrics) find(k kind, now time.Time) *counters {
+	m.mu.RLock()
+	c := m.kinds[k]
+	m.mu.RUnlock()
+	if c == nil || !c.use(now.Unix()) {
+		c = m.gather(k, now)
 	}
-	c, ok := m.statuses.get(s, m.now())
-	if !ok {
-		m.refused.Inc()
-		return
-	}
-	c.Inc()
+	return c
 }
 
-func (m *metrics) transfer(a account, received, sent int64) {
-	b, ok := m.accounts.get(a, m.now())
-	if !ok {
-		m.refused.Inc()
-		return
+// gather finds the series of a kind one by one. They are remembered if all have room.
+func (m *metrics) gather(k kind, now time.Time) *counters {
+	c := &counters{}
+	if k.statuses {
+		c.status = m.statuses.get(k.status, now)
 	}
+	if k.accounts {
+		c.account = m.accounts.get(account{k.place, k.consumer}, now)
+	}
+	if k.places {
+		c.place = m.places.get(k.place, now)
+	}
+	if k.statuses == (c.status != nil) && k.accounts == (c.account != nil) && k.places == (c.place != nil) {
+		m.remember(k, c)
+	}
+	return c
+}
+
+func (m *metrics) remember(k kind, c *counters) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.kinds) >= maxKinds {
+		clear(m.kinds)
+	}
+	m.kinds[k] = c
+}
+
+// use notes that all series of a kind are used. False: one of them is gone.
+func (c *counters) use(now int64) bool {
+	return (c.status == nil || c.status.use(now)) && (c.account == nil || c.account.use(now)) && (c.place == nil || c.place.use(now))
+}
+
+// count counts one exchange in the series that are on for its kind.
+func (m *metrics) count(k *kind, c *counters, r *plugin.Response, l latencies) {
+	if k.statuses {
+		if c.status == nil {
+			m.refused.Inc()
+		} else {
+			c.status.metric.Inc()
+		}
+	}
+	if k.accounts {
+		if c.account == nil {
+			m.refused.Inc()
+		} else {
+			c.account.metric.add(r.Received, r.Sent)
+		}
+	}
+	if k.places {
+		if c.place == nil {
+			m.refused.Inc()
+		} else {
+			c.place.metric.observe(l)
+		}
+	}
+}
+
+func (b *bandwidth) add(received, sent int64) {
 	b.ingress.Add(float64(max(0, received)))
 	b.egress.Add(float64(max(0, sent)))
 }
 
-func (m *metrics) observe(at place, l latencies) {
-	h, ok := m.places.get(at, m.now())
-	if !ok {
-		m.refused.Inc()
-		return
-	}
+func (h *histograms) observe(l latencies) {
 	for _, o := range [...]struct {
 		histogram prometheus.Observer
 		ms        float64

@@ -73,7 +73,7 @@ func New(env *plugin.Env, in *plugin.Instance) (any, error) {
 	if err := in.Decode(&p.Config); err != nil {
 		return nil, err
 	}
-	p.metrics = env.Shared(name, func() any { return newMetrics(env.Metrics, env.Now) }).(*metrics)
+	p.metrics = env.Shared(name, func() any { return newMetrics(env.Metrics) }).(*metrics)
 	if p.metrics.err != nil {
 		return nil, p.metrics.err
 	}
@@ -85,6 +85,27 @@ func (p *Plugin) Log(ex *plugin.Exchange) {
 	if ex.Route == nil {
 		return
 	}
+	k := p.kindOf(ex)
+	p.metrics.count(&k, p.metrics.find(k, ex.Times.Finished), &ex.Response, latenciesOf(&ex.Times))
+}
+
+// kindOf says in which series an exchange is counted.
+func (p *Plugin) kindOf(ex *plugin.Exchange) kind {
+	k := kind{statuses: p.StatusCodeMetrics, accounts: p.BandwidthMetrics, places: p.LatencyMetrics}
+	k.place = placeOf(ex)
+	if p.PerConsumer && ex.Consumer != nil {
+		k.consumer = ex.Consumer.Username
+	}
+	if p.StatusCodeMetrics {
+		k.code, k.source = ex.Response.Status, plugin.FromKong // also where nobody answered
+		if ex.Response.Source == plugin.FromService {
+			k.source = plugin.FromService
+		}
+	}
+	return k
+}
+
+func placeOf(ex *plugin.Exchange) place {
 	at := place{route: ex.Route.Name}
 	if at.route == "" {
 		at.route = ex.Route.ID
@@ -95,19 +116,7 @@ func (p *Plugin) Log(ex *plugin.Exchange) {
 			at.service = s.Host
 		}
 	}
-	consumer := ""
-	if p.PerConsumer && ex.Consumer != nil {
-		consumer = ex.Consumer.Username
-	}
-	if p.StatusCodeMetrics {
-		p.metrics.count(status{at, consumer, ex.Response.Status, ex.Response.Source})
-	}
-	if p.BandwidthMetrics {
-		p.metrics.transfer(account{at, consumer}, ex.Response.Received, ex.Response.Sent)
-	}
-	if p.LatencyMetrics {
-		p.metrics.observe(at, latenciesOf(&ex.Times))
-	}
+	return at
 }
 
 // latencies are in milliseconds; a negative one was not measured.

@@ -254,13 +254,12 @@ func TestSurvivesChange(t *testing.T) {
 func TestBounded(t *testing.T) {
 	env, registry := node()
 	now := plugintest.Now()
-	env.Now = func() time.Time { return now }
 	p := plugintest.Instance(t, env, name, allOn).(*Plugin)
 	const most = 3
 	p.metrics.statuses.max, p.metrics.accounts.max, p.metrics.places.max = most, most, most
 	serve := func(i int) {
 		ex := exchange()
-		ex.Route = &fsm.Route{ID: fmt.Sprintf("r%d", i)}
+		ex.Route, ex.Times.Finished = &fsm.Route{ID: fmt.Sprintf("r%d", i)}, now
 		p.Log(ex)
 	}
 	// routes says which routes have series of a kind, and what was refused.
@@ -309,6 +308,9 @@ func TestBounded(t *testing.T) {
 	serve(4)
 	serve(5)
 	check("full again", "134", "9")
+	now = now.Add(idleAfter + time.Minute)
+	serve(2)
+	check("one that was dropped is there anew", "2", "9")
 }
 
 func TestConcurrentLog(t *testing.T) {

@@ -38,34 +38,43 @@ type series[K comparable, M any] struct {
 
 type entry[M any] struct {
 	metric M
-	used   atomic.Int64 // unix seconds
+	used   atomic.Int64 // unix seconds, or gone
+}
+
+// gone is for an entry that is in the table no more.
+const gone = -1
+
+// use notes that an entry is used. False: it is gone, and what it would count is not
+// shown any more.
+func (e *entry[M]) use(now int64) bool {
+	used := e.used.Load()
+	if used == gone {
+		return false
+	}
+	// Who fails to store it has met another user, or one who has dropped it.
+	return now-used < int64(grain/time.Second) || e.used.CompareAndSwap(used, now) || e.used.Load() != gone
 }
 
 func newSeries[K comparable, M any](create func(K) M, remove func(K)) *series[K, M] {
 	return &series[K, M]{max: maxSeries, create: create, remove: remove, entries: map[K]*entry[M]{}}
 }
 
-// get gives the metric of a label set; false if there is no room for it.
-func (s *series[K, M]) get(key K, now time.Time) (M, bool) {
+// get gives the entry of a label set, which is used now; nil if there is no room for it.
+func (s *series[K, M]) get(key K, now time.Time) *entry[M] {
 	s.mu.RLock()
 	e := s.entries[key]
 	s.mu.RUnlock()
-	if e == nil {
-		if e = s.add(key, now); e == nil {
-			var none M
-			return none, false
-		}
+	if e != nil && e.use(now.Unix()) {
+		return e
 	}
-	if at := now.Unix(); at-e.used.Load() >= int64(grain/time.Second) {
-		e.used.Store(at)
-	}
-	return e.metric, true
+	return s.add(key, now)
 }
 
 func (s *series[K, M]) add(key K, now time.Time) *entry[M] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.entries[key]; e != nil {
+		e.used.Store(now.Unix())
 		return e
 	}
 	if len(s.entries) >= s.max && !s.sweep(now) {
@@ -85,7 +94,7 @@ func (s *series[K, M]) sweep(now time.Time) bool {
 	s.swept = now
 	oldest := now.Add(-idleAfter).Unix()
 	for key, e := range s.entries {
-		if e.used.Load() < oldest {
+		if used := e.used.Load(); used < oldest && e.used.CompareAndSwap(used, gone) {
 			delete(s.entries, key)
 			s.remove(key)
 		}
