@@ -75,10 +75,17 @@ func (x *exchange) prepareUpstream() error {
 	x.setForwarded()
 	trailed := x.trailed()
 	if x.Request.Body == nil {
-		x.Request.Header.Del("Expect")
+		x.dropExpect()
 		return nil
 	}
 	return x.prepareBody(q, trailed)
+}
+
+// dropExpect keeps an expectation from the service.
+func (x *exchange) dropExpect() {
+	if nameExpect.In(&x.requestFields) {
+		x.requestFields.Del("Expect")
+	}
 }
 
 // prepareBody reads a small body, unless the route wants it streamed, and
@@ -86,7 +93,7 @@ func (x *exchange) prepareUpstream() error {
 func (x *exchange) prepareBody(q *upstream.Request, trailed bool) error {
 	length := x.Request.ContentLength
 	if x.route.entity.RequestBuffering && !trailed && 0 <= length && length <= maxWhole {
-		x.Request.Header.Del("Expect") // reading the body has answered it
+		x.dropExpect() // reading the body has answered it
 		if q.Whole = x.front.heldBody(); q.Whole != nil {
 			return nil
 		}
@@ -106,7 +113,7 @@ func (x *exchange) prepareBody(q *upstream.Request, trailed bool) error {
 		}
 	}
 	if q.Expect = x.expect; !q.Expect {
-		x.Request.Header.Del("Expect")
+		x.dropExpect()
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sluicegate/sluice/proxy/http1"
 )
 
 // The fields that the headers settings may name.
@@ -17,6 +19,29 @@ const (
 	fieldResponseLatency = "X-Kong-Response-Latency"
 	fieldUpstreamStatus  = "X-Kong-Upstream-Status"
 	fieldRequestID       = "X-Kong-Request-Id"
+)
+
+// What every message is searched for.
+var (
+	nameServer          = http1.NameOf(fieldServer)
+	nameVia             = http1.NameOf(fieldVia)
+	nameProxyLatency    = http1.NameOf(fieldProxyLatency)
+	nameUpstreamLatency = http1.NameOf(fieldUpstreamLatency)
+	nameResponseLatency = http1.NameOf(fieldResponseLatency)
+	nameUpstreamStatus  = http1.NameOf(fieldUpstreamStatus)
+	nameRequestID       = http1.NameOf(fieldRequestID)
+
+	nameForwardedFor    = http1.NameOf("X-Forwarded-For")
+	nameForwardedProto  = http1.NameOf("X-Forwarded-Proto")
+	nameForwardedHost   = http1.NameOf("X-Forwarded-Host")
+	nameForwardedPort   = http1.NameOf("X-Forwarded-Port")
+	nameForwardedPath   = http1.NameOf("X-Forwarded-Path")
+	nameForwardedPrefix = http1.NameOf("X-Forwarded-Prefix")
+	nameRealIP          = http1.NameOf("X-Real-IP")
+
+	nameDate    = http1.NameOf("Date")
+	nameExpect  = http1.NameOf("Expect")
+	nameTrailer = http1.NameOf("Trailer")
 )
 
 // headerPolicy is which fields are added to answers and requests (Kong's
@@ -96,16 +121,16 @@ func (h *headerPolicy) mark(x *exchange, now time.Time) {
 	t := &x.Times
 	if t.UpstreamStarted.IsZero() {
 		if h.responseLatency {
-			out.Put(fieldResponseLatency, milliseconds(now.Sub(t.Started)))
+			out.Put(nameResponseLatency, milliseconds(now.Sub(t.Started)))
 		}
 	} else {
 		h.markForwarded(x, now)
 	}
 	if h.server && !x.streaming {
-		out.Put(fieldServer, h.product)
+		out.Put(nameServer, h.product)
 	}
 	if h.requestID {
-		out.Put(fieldRequestID, x.Request.ID)
+		out.Put(nameRequestID, x.Request.ID)
 	}
 }
 
@@ -118,16 +143,16 @@ func (h *headerPolicy) markForwarded(x *exchange, now time.Time) {
 		answered = now
 	}
 	if h.upstreamLatency {
-		out.Put(fieldUpstreamLatency, milliseconds(answered.Sub(t.UpstreamStarted)))
+		out.Put(nameUpstreamLatency, milliseconds(answered.Sub(t.UpstreamStarted)))
 	}
 	if h.proxyLatency {
-		out.Put(fieldProxyLatency, milliseconds(t.UpstreamStarted.Sub(t.Started)))
+		out.Put(nameProxyLatency, milliseconds(t.UpstreamStarted.Sub(t.Started)))
 	}
 	if h.via {
-		out.PutText(fieldVia, h.appendVia(out.Get(fieldVia), x.protoVia()))
+		out.PutText(nameVia, h.appendVia(out.Get(fieldVia), x.protoVia()))
 	}
 	if h.upstreamStatus && x.Response.UpstreamStatus != 0 {
-		out.Put(fieldUpstreamStatus, strconv.Itoa(x.Response.UpstreamStatus))
+		out.Put(nameUpstreamStatus, strconv.Itoa(x.Response.UpstreamStatus))
 	}
 }
 
@@ -158,33 +183,34 @@ func milliseconds(d time.Duration) string {
 func (x *exchange) setForwarded() {
 	h := &x.requestFields
 	if list := x.requestFields.Joined("X-Forwarded-For"); list != "" {
-		h.PutText("X-Forwarded-For", list+", "+x.peerText)
+		h.PutText(nameForwardedFor, list+", "+x.peerText)
 	} else {
-		h.Put("X-Forwarded-For", x.clientAddr())
+		h.Put(nameForwardedFor, x.clientAddr())
 	}
-	h.Put("X-Real-IP", x.clientAddr())
-	x.setUnlessTrusted("X-Forwarded-Proto", x.Request.Scheme)
-	x.setUnlessTrusted("X-Forwarded-Host", strings.ToLower(hostOnly(x.Request.Host)))
-	x.setUnlessTrusted("X-Forwarded-Port", x.front.portText())
-	x.setUnlessTrusted("X-Forwarded-Path", x.Request.RawPath)
+	h.Put(nameRealIP, x.clientAddr())
+	x.setUnlessTrusted(nameForwardedProto, x.Request.Scheme)
+	x.setUnlessTrusted(nameForwardedHost, strings.ToLower(hostOnly(x.Request.Host)))
+	x.setUnlessTrusted(nameForwardedPort, x.front.portText())
+	x.setUnlessTrusted(nameForwardedPath, x.Request.RawPath)
 	prefix := ""
 	if x.route.entity.StripPath && x.match.Prefix != "/" {
 		prefix = x.match.Prefix
 	}
-	x.setUnlessTrusted("X-Forwarded-Prefix", prefix)
+	x.setUnlessTrusted(nameForwardedPrefix, prefix)
 	if p := &x.proxy.headers; p.requestIDUpstream {
-		h.Put(fieldRequestID, x.Request.ID)
+		h.Put(nameRequestID, x.Request.ID)
 	}
-	h.PutText(fieldVia, x.proxy.headers.appendVia(x.requestFields.Joined(fieldVia), x.protoVia()))
+	h.PutText(nameVia, x.proxy.headers.appendVia(x.requestFields.Joined(fieldVia), x.protoVia()))
 }
 
 // setUnlessTrusted sets a field to a value, or removes it for "". What a
 // trusted peer has sent stays.
-func (x *exchange) setUnlessTrusted(name, value string) {
-	switch {
-	case x.trusted && x.requestFields.Has(name):
+func (x *exchange) setUnlessTrusted(name http1.Name, value string) {
+	switch there := name.In(&x.requestFields); {
+	case x.trusted && there:
+	case value == "" && there:
+		x.requestFields.Del(name.String())
 	case value == "":
-		x.requestFields.Del(name)
 	default:
 		x.requestFields.PutText(name, value)
 	}

@@ -109,11 +109,11 @@ func (f *h1Front) sendHead(status int, h *http1.Fields, length int64) {
 	if f.delimited || !f.body.done() || engine.draining.Load() {
 		f.keepAlive = false
 	}
-	if !f.down.chunked {
+	if !f.down.chunked && nameTrailer.In(h) {
 		h.Del("Trailer") // none will follow
 	}
 	b := http1.AppendStatusLine(f.out, status)
-	if !h.Has("Date") {
+	if !nameDate.In(h) {
 		b = append(b, "Date: "...)
 		b = append(b, engine.dates.text((*h1)(f).now())...)
 		b = append(b, "\r\n"...)

@@ -59,7 +59,7 @@ func (p *Proxy) begin(x *exchange) {
 	x.Response.Source = plugin.FromKong
 	// HTTP/1.0 knows neither 100 nor upgrades (RFC 9110, sections 10.1.1 and 7.8).
 	old := x.Request.ProtoMajor == 1 && x.Request.ProtoMinor == 0
-	x.expect = !old && strings.EqualFold(x.requestFields.Get("Expect"), "100-continue")
+	x.expect = !old && nameExpect.In(&x.requestFields) && strings.EqualFold(x.requestFields.Get("Expect"), "100-continue")
 	x.upgrade = prepareRequest(&x.requestFields, x.Request.ProtoMajor == 1 && !old)
 	if x.Request.Body != nil {
 		x.upgrade = "" // the bytes after a 101 must not be taken for a body

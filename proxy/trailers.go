@@ -49,7 +49,7 @@ func (x *exchange) trailed() bool {
 	if q.ProtoMajor > 1 {
 		trailed = x.requestFields.Has("Trailer")
 	}
-	if trailed = trailed && q.Body != nil; !trailed {
+	if trailed = trailed && q.Body != nil; !trailed && nameTrailer.In(&x.requestFields) {
 		x.requestFields.Del("Trailer")
 	}
 	return trailed

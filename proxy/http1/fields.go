@@ -46,12 +46,29 @@ func mark(name string) Marks {
 // certain.
 func (f *Fields) MayHave(m Marks) bool { return f.marks&m != 0 }
 
+// Name is a name with its mark, for those that are looked for or set in every message.
+type Name struct {
+	text string
+	mark Marks
+}
+
+// NameOf makes a name of a token.
+func NameOf(token string) Name { return Name{token, mark(token)} }
+
+// String gives the token.
+func (n Name) String() string { return n.text }
+
+// In says whether the field is there, even with an empty value.
+func (n Name) In(f *Fields) bool { return f.lookFor(n, 0) >= 0 }
+
 // find gives the index of the first field of that name at or after from, or -1.
-func (f *Fields) find(name string, from int) int {
-	if f.marks&mark(name) == 0 {
+func (f *Fields) find(name string, from int) int { return f.lookFor(NameOf(name), from) }
+
+func (f *Fields) lookFor(n Name, from int) int {
+	if f.marks&n.mark == 0 {
 		return -1
 	}
-	return f.search(name, from)
+	return f.search(n.text, from)
 }
 
 func (f *Fields) search(name string, from int) int {
@@ -81,7 +98,11 @@ func (f *Fields) Has(name string) bool { return f.find(name, 0) >= 0 }
 // Next gives the first value of a field at or after the position from, and the
 // position to go on from; begin with 0. ok is false after the last value.
 func (f *Fields) Next(name string, from int) (value string, next int, ok bool) {
-	i := f.find(name, max(from, 0))
+	return f.next(NameOf(name), from)
+}
+
+func (f *Fields) next(n Name, from int) (value string, next int, ok bool) {
+	i := f.lookFor(n, max(from, 0))
 	if i < 0 {
 		return "", 0, false
 	}
@@ -129,18 +150,19 @@ func (f *Fields) Set(name, value string) {
 
 // Put is Set without its care, for names and values that cannot hold anything
 // that has no place in a head: constants, numbers, addresses.
-func (f *Fields) Put(name, value string) {
-	i := f.find(name, 0)
+func (f *Fields) Put(n Name, value string) {
+	i := f.lookFor(n, 0)
 	if i < 0 {
-		f.append(name, value)
+		f.list = append(f.list, Field{n.text, value})
+		f.marks |= n.mark
 		return
 	}
-	f.list[i] = Field{name, value}
-	f.remove(name, i+1)
+	f.list[i] = Field{n.text, value}
+	f.remove(n.text, i+1)
 }
 
 // PutText is Set for a name that is known to be a token.
-func (f *Fields) PutText(name, value string) { f.Put(name, sanitise(value)) }
+func (f *Fields) PutText(n Name, value string) { f.Put(n, sanitise(value)) }
 
 // Add appends a field line, with the care of [Fields.Set].
 func (f *Fields) Add(name, value string) {
@@ -207,8 +229,10 @@ func (f *Fields) Joined(name string) string {
 // HasToken says whether a list field has an element, without regard to case.
 // What follows a semicolon ("trailers;q=1") does not count. Quoted strings mean
 // nothing: the fields this is for (Connection, TE, Upgrade) have none.
-func (f *Fields) HasToken(name, token string) bool {
-	for i := f.find(name, 0); i >= 0; i = f.find(name, i+1) {
+func (f *Fields) HasToken(name, token string) bool { return f.hasToken(NameOf(name), token) }
+
+func (f *Fields) hasToken(n Name, token string) bool {
+	for i := f.lookFor(n, 0); i >= 0; i = f.lookFor(n, i+1) {
 		if listHas(f.list[i].Value, token) {
 			return true
 		}

@@ -50,7 +50,7 @@ func TestFieldsEdits(t *testing.T) {
 
 		"line in a set value":   {func(f *Fields) { f.Set("A", "5\r\nEvil: yes") }, []Field{{"A", "5  Evil: yes"}, {"Bee", "2"}, {"C", "4"}}},
 		"line in an added one":  {func(f *Fields) { f.Add("D", "0123456789abcdef\r\nx\x00\x7f\ty") }, []Field{{"A", "1"}, {"Bee", "2"}, {"a", "3"}, {"C", "4"}, {"D", "0123456789abcdef  x  \ty"}}},
-		"line in a put text":    {func(f *Fields) { f.PutText("A", "5\r\nEvil: yes") }, []Field{{"A", "5  Evil: yes"}, {"Bee", "2"}, {"C", "4"}}},
+		"line in a put text":    {func(f *Fields) { f.PutText(NameOf("A"), "5\r\nEvil: yes") }, []Field{{"A", "5  Evil: yes"}, {"Bee", "2"}, {"C", "4"}}},
 		"line in a name":        {func(f *Fields) { f.Set("D\r\nEvil", "5"); f.Add("D: x\r\nE", "5") }, []Field{{"A", "1"}, {"Bee", "2"}, {"a", "3"}, {"C", "4"}}},
 		"name that is no token": {func(f *Fields) { f.Add("", "5"); f.Set("D ", "5"); f.Set("A:", "5") }, []Field{{"A", "1"}, {"Bee", "2"}, {"a", "3"}, {"C", "4"}}},
 	}

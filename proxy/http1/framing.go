@@ -1,5 +1,13 @@
 package http1
 
+// The names that every head is searched for.
+var (
+	contentLength    = NameOf("Content-Length")
+	transferEncoding = NameOf("Transfer-Encoding")
+	connection       = NameOf("Connection")
+	hostField        = NameOf("Host")
+)
+
 // Framing says how a body is delimited (RFC 9112, section 6).
 type Framing struct {
 	// Length is the body's length in bytes, -1 if it is not known beforehand.
@@ -19,13 +27,13 @@ type Framing struct {
 // former. merge allows equal Content-Length lines, as services send them.
 func (f *Fields) framing(minor int, merge bool) (length int64, chunked bool, bad fault) {
 	length = -1
-	value, next, known := f.Next("Content-Length", 0)
+	value, next, known := f.next(contentLength, 0)
 	if known {
 		if length = parseLength(value); length < 0 {
 			return -1, false, faultLength
 		}
 		for {
-			again, after, more := f.Next("Content-Length", next)
+			again, after, more := f.next(contentLength, next)
 			if !more {
 				break
 			}
@@ -35,11 +43,11 @@ func (f *Fields) framing(minor int, merge bool) (length int64, chunked bool, bad
 			next = after
 		}
 	}
-	coding, next, coded := f.Next("Transfer-Encoding", 0)
+	coding, next, coded := f.next(transferEncoding, 0)
 	if !coded {
 		return length, false, sound
 	}
-	_, _, more := f.Next("Transfer-Encoding", next)
+	_, _, more := f.next(transferEncoding, next)
 	switch {
 	case known:
 		return -1, false, faultBoth
@@ -73,7 +81,7 @@ func parseLength(s string) (n int64) {
 // keepAlive is RFC 9112, section 9.3.
 func (f *Fields) keepAlive(minor int) bool {
 	if minor > 0 {
-		return !f.HasToken("Connection", "close")
+		return !f.hasToken(connection, "close")
 	}
-	return f.HasToken("Connection", "keep-alive") && !f.HasToken("Connection", "close")
+	return f.hasToken(connection, "keep-alive") && !f.hasToken(connection, "close")
 }

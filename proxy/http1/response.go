@@ -111,7 +111,7 @@ func (r *Response) settleBody() {
 	if r.unframed != sound || r.length < 0 {
 		return
 	}
-	if first := r.Fields.find("Content-Length", 0); r.Fields.find("Content-Length", first+1) >= 0 {
+	if first := r.Fields.lookFor(contentLength, 0); r.Fields.lookFor(contentLength, first+1) >= 0 {
 		r.Fields.remove("Content-Length", first+1)
 	}
 }

@@ -141,14 +141,14 @@ func isIPv6(s string) bool {
 // precedence (RFC 9112, section 3.2.2), but a Host that says something else is
 // refused: whoever reads only that field would send the request elsewhere.
 func (r *Request) settleHost(form targetForm) fault {
-	value, next, ok := r.Fields.Next("Host", 0)
+	value, next, ok := r.Fields.next(hostField, 0)
 	if !ok {
 		if r.Minor > 0 {
 			return faultHostMissing
 		}
 		return sound
 	}
-	if _, _, more := r.Fields.Next("Host", next); more {
+	if _, _, more := r.Fields.next(hostField, next); more {
 		return faultHostTwice
 	}
 	if value == "" && (r.Minor == 0 || form == asteriskForm) {
