@@ -47,7 +47,10 @@ type byRing struct {
 	long uint8 // above 0: a message had no room in a buffer, not long ago
 	took int   // read since the kernel was asked
 
-	receiving // of the loop's leader
+	// Of the loop's leader.
+	receiving
+	slot  int32 // of the ring that the socket is in, 0 if in none
+	sends uint8 // before it gets one
 
 	// Handed to the connection's owner together with readable, and back with
 	// wantGive and armed.

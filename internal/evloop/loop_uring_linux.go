@@ -169,6 +169,7 @@ func (l *Loop) serve(c *Conn, wants uint32) {
 func (l *Loop) closeRing() error {
 	for c := l.wanting.Swap(nil); c != nil; c = c.ring.next {
 		if c.ring.wants.Swap(0)&wantClose != 0 {
+			l.leaveSlot(c)
 			_ = l.partsWith(c)
 			_ = syscall.Close(c.fd)
 		}

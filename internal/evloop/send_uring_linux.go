@@ -219,6 +219,9 @@ func (l *Loop) send(c *Conn) {
 	e.opcode, e.flags, e.fd, e.userData = opSend, sqeSkipSuccess, int32(c.fd), aboutSend|uint64(len(l.sends))<<32
 	e.addr, e.len = uint64(uintptr(unsafe.Pointer(&o.buf[o.at]))), uint32(o.n-o.at)
 	e.opFlags = sendFlags
+	if slot := l.slotFor(c); slot > 0 {
+		e.flags, e.fd = e.flags|sqeFixedFile, slot-1
+	}
 	l.sends = append(l.sends, c)
 }
 
@@ -338,6 +341,7 @@ func (l *Loop) end(c *Conn) {
 		c.want(l, wantClose) // the next look knows more
 		return
 	}
+	l.leaveSlot(c)
 	if r.flying() {
 		if l.stop(c); !r.stopping {
 			c.want(l, wantClose)

@@ -38,6 +38,7 @@ const (
 	opSend        = 26
 	opRecv        = 27
 
+	sqeFixedFile    = 1 << 0
 	sqeBufferSelect = 1 << 5
 	sqeSkipSuccess  = 1 << 6
 
@@ -52,8 +53,11 @@ const (
 	sqOverflow = 1 << 1
 	sqTaskrun  = 1 << 2
 
+	unregisterFiles    = 3
 	unregisterEventFD  = 5
+	updateFiles        = 6
 	registerProbe      = 8
+	registerFiles2     = 13
 	registerBufferRing = 22
 
 	// opOfLinux61 came with Linux 6.1. Kernels before it may lose count of a send
@@ -142,6 +146,7 @@ type uring struct {
 	arg      waitArg
 	limit    syscall.Timespec
 	quiet    uintptr // flag of enter
+	slots    slots
 }
 
 const (
@@ -213,6 +218,7 @@ func (r *uring) complete(p *uringParams) error {
 		*word(p.sq.array + 4*i) = i
 	}
 	r.filled, r.taken = *r.sqTail, *r.cqHead
+	r.openSlots(maxSlots)
 	return r.lend()
 }
 
