@@ -4,6 +4,6 @@ package upstream
 
 import "net"
 
-// alive cannot look at a connection without reading from it here: a dead one
+// aliveness cannot look at a connection without reading from it here: a dead one
 // shows when it is used.
-func alive(net.Conn) bool { return true }
+func aliveness(net.Conn) (alive func() bool) { return func() bool { return true } }

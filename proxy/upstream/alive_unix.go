@@ -8,22 +8,26 @@ import (
 	"syscall"
 )
 
-// alive says whether a connection without a request is still open and silent.
-// Anything that can be read means it is not: a service says nothing unasked
-// but goodbye.
-func alive(c net.Conn) bool {
-	raw, ok := c.(syscall.Conn)
+// aliveness gives what says whether a connection without a request is still open and
+// silent. Anything that can be read means it is not: a service says nothing unasked
+// but goodbye. It is made once for a connection, so that to ask costs no memory.
+func aliveness(c net.Conn) (alive func() bool) {
+	socket, ok := c.(syscall.Conn)
 	if !ok {
-		return true
+		return func() bool { return true }
 	}
-	rc, err := raw.SyscallConn()
+	raw, err := socket.SyscallConn()
 	if err != nil {
-		return false
+		return func() bool { return false }
 	}
 	var b [1]byte
-	var readErr error
-	err = rc.Control(func(fd uintptr) { // Read would fail once the last read's deadline has passed
-		_, _, readErr = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	})
-	return err == nil && (errors.Is(readErr, syscall.EAGAIN) || errors.Is(readErr, syscall.EINTR))
+	var nothing bool
+	look := func(fd uintptr) {
+		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		nothing = errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR)
+	}
+	return func() bool {
+		// Read would fail once the last read's deadline has passed.
+		return raw.Control(look) == nil && nothing
+	}
 }

@@ -96,7 +96,7 @@ func (c *client) dial(ctx context.Context, req *Request) (*conn, error) {
 	if err != nil {
 		return nil, dialError(err, req)
 	}
-	cn := &conn{Conn: tcp, tcp: tcp, target: req.Target}
+	cn := &conn{Conn: tcp, tcp: tcp, alive: aliveness(tcp), target: req.Target}
 	if req.TLS {
 		secure := tls.Client(tcp, c.tlsConfig(req.Target))
 		if err := secure.HandshakeContext(ctx); err != nil {

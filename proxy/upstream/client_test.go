@@ -433,7 +433,7 @@ func tlsOrNot() map[string]*tls.Config {
 func awaitUnasked(t *testing.T, client *client, from Target) {
 	t.Helper()
 	kept := client.pool.pop(from)
-	for end := time.Now().Add(30 * time.Second); alive(kept.tcp); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); kept.alive(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("nothing ever comes")
 		}

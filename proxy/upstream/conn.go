@@ -15,6 +15,7 @@ import (
 type conn struct {
 	net.Conn
 	tcp    net.Conn // below TLS
+	alive  func() bool
 	target Target
 	reader *bufio.Reader
 
@@ -83,7 +84,7 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 // surplus says whether more has been read than the answer. What is still in the
-// socket is for the next one to look at, see alive.
+// socket is for the next one to look at, see aliveness.
 func (c *conn) surplus() bool {
 	if c.reader.Buffered() > 0 {
 		return true

@@ -35,7 +35,7 @@ func (p *pool) get(t Target) *conn {
 		if c == nil {
 			return nil
 		}
-		if time.Since(c.idleSince) < p.keep.IdleTimeout && alive(c.tcp) {
+		if time.Since(c.idleSince) < p.keep.IdleTimeout && c.alive() {
 			c.kept = true
 			return c
 		}
