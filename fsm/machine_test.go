@@ -467,3 +467,44 @@ func TestVersionsOfKinds(t *testing.T) {
 	}
 	expect("a restore", kinds...)
 }
+
+// TestEntitiesSince: what a view has and another had not, across a restore, too.
+func TestEntitiesSince(t *testing.T) {
+	l := newLog(t)
+	last := l.m.View()
+	expect := func(what string, want ...string) {
+		t.Helper()
+		now, got := l.m.View(), []string(nil)
+		for was, is := range now.Entities("services").Since(last.Entities("services")) {
+			told := ""
+			if was != nil {
+				told = was.Value.(*Service).Host
+			}
+			told += "->"
+			if is != nil {
+				told += is.Value.(*Service).Host
+			}
+			got = append(got, told)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+		last = now
+	}
+	expect("nothing")
+	l.must(op(Create, "services", idB, `,"name":"b","host":"b"`), op(Create, "services", idA, `,"name":"a","host":"a"`))
+	expect("two", "->a", "->b")
+	l.must(op(Create, "consumers", idB, `,"username":"b"`))
+	expect("another kind")
+	l.must(op(Put, "services", idA, `,"name":"a","host":"g"`))
+	expect("a change", "a->g")
+	l.must(op(Delete, "services", idB, ""))
+	expect("a deletion", "b->")
+	if err := l.m.Restore(bytes.NewReader(l.bytes())); err != nil {
+		t.Fatal(err)
+	}
+	expect("a restore", "g->g")
+	if got := l.m.View().Entities("unknown"); got != (Entities{}) {
+		t.Errorf("an unknown kind has %v", got)
+	}
+}

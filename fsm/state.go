@@ -123,6 +123,32 @@ func (v *View) From(kind, id string) iter.Seq[*Entity] {
 	return v.walk(def, byID, id, since)
 }
 
+// Entities is all entities of a kind as they were in one view, and keeps nothing else of
+// it. The zero value is none. Safe for concurrent use.
+type Entities struct{ all index }
+
+// Entities gives those of a kind, also such as the view does not show (see Only).
+func (v *View) Entities(kind string) Entities {
+	def := v.defs[kind]
+	if def == nil {
+		return Entities{}
+	}
+	return Entities{v.read(def, byID)}
+}
+
+// Since walks, in the order of ids, the entities that are not what they were: each with
+// what it was, nil if it is new, and what it is, nil if it is gone. It takes time for
+// those, and not for all that have stayed, if both are of one Machine.
+func (e Entities) Since(old Entities) iter.Seq2[*Entity, *Entity] {
+	return func(yield func(was, is *Entity) bool) {
+		for was, is := range e.all.Since(old.all, func(a, b entry) bool { return a.of == b.of }) {
+			if !yield(was.entity(), is.entity()) {
+				return
+			}
+		}
+	}
+}
+
 // Referencing walks the entities of a kind whose foreign field names an id, in
 // the order of their own ids.
 func (v *View) Referencing(kind, field, id string) iter.Seq[*Entity] {

@@ -29,6 +29,14 @@ func (a entry) id() string {
 	return a.of.ID
 }
 
+// entity gives the entity of an entry, nil of none.
+func (a *entry) entity() *Entity {
+	if a == nil {
+		return nil
+	}
+	return a.of
+}
+
 type index = ordered.Set[entry]
 
 // The indexes of every table, by number. Those of the unique sets follow in the order

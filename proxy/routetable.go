@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/sluicegate/sluice/fsm"
@@ -9,13 +10,13 @@ import (
 	"github.com/sluicegate/sluice/proxy/upstream"
 )
 
-// routeCompiler keeps what routes were compiled to. A build walks the routes of
-// the new view next to those it knows, in the order of their ids, and touches
-// only those that differ.
+// routeCompiler keeps what routes were compiled to. A build touches only those that
+// are others than in the view before, or whose service or plugins are.
 type routeCompiler struct {
-	router *router.Builder
-	known  []*knownRoute // of the last view, in the order of ids
-	spare  []*knownRoute // the array of the one before, for the next
+	router   *router.Builder
+	entities fsm.Entities           // of the last view
+	known    map[string]*knownRoute // all of them, by id
+	wrong    map[string]*knownRoute // those with something to tell
 
 	compiled []*route // by slot; a copy for each build
 	free     []int    // slots without a route
@@ -62,39 +63,32 @@ func (t *targets) drop(target upstream.Target) {
 func (t *targets) age() { t.stale = max(0, t.stale-1) }
 
 func newRouteCompiler() routeCompiler {
-	return routeCompiler{router: router.NewBuilder(), targets: &targets{routes: map[upstream.Target]int{}}}
+	return routeCompiler{router: router.NewBuilder(), known: map[string]*knownRoute{}, wrong: map[string]*knownRoute{},
+		targets: &targets{routes: map[upstream.Target]int{}}}
 }
 
 // buildRoutes makes the route table of a view.
 func (c *compiler) buildRoutes(view *fsm.View, changed changes) *routeTable {
 	rc := &c.routes
 	rc.compiled = slices.Clone(rc.compiled)
-	old, next := rc.known, rc.spare[:0]
-	t := &routeTable{}
-	for e := range view.All("routes") {
-		for len(old) > 0 && old[0].entity.ID < e.ID {
-			rc.withdraw(old[0])
-			old = old[1:]
+	entities := view.Entities("routes")
+	all := changed.services || changed.plugins || changed.trust
+	for was, is := range entities.Since(rc.entities) {
+		switch {
+		case is == nil:
+			rc.forget(was.ID)
+		case !all:
+			c.updateRoute(is, false)
 		}
-		var k *knownRoute
-		if len(old) > 0 && old[0].entity.ID == e.ID {
-			k, old = old[0], old[1:]
-		} else {
-			k = &knownRoute{slot: noSlot}
-		}
-		if k.entity != e || changed.services || changed.plugins || changed.trust {
-			c.updateRoute(k, e, changed.plugins || changed.trust)
-		}
-		t.problems = k.appendProblems(t.problems)
-		next = append(next, k)
 	}
-	for _, k := range old {
-		rc.withdraw(k)
+	if all {
+		for e := range view.All("routes") {
+			c.updateRoute(e, changed.plugins || changed.trust)
+		}
 	}
-	clear(rc.known)
-	rc.known, rc.spare = next, rc.known[:0]
+	rc.entities = entities
 	c.letGo(changed)
-	t.compiled = rc.compiled
+	t := &routeTable{compiled: rc.compiled, problems: rc.problems()}
 	if c.last == nil || rc.routed {
 		t.router = rc.router.Build()
 		rc.routed = false
@@ -106,7 +100,22 @@ func (c *compiler) buildRoutes(view *fsm.View, changed changes) *routeTable {
 
 // updateRoute compiles a route whose entity or service is another one now, or
 // in any case.
-func (c *compiler) updateRoute(k *knownRoute, e *fsm.Entity, anyway bool) {
+func (c *compiler) updateRoute(e *fsm.Entity, anyway bool) {
+	rc := &c.routes
+	k := rc.known[e.ID]
+	if k == nil {
+		k = &knownRoute{slot: noSlot}
+		rc.known[e.ID] = k
+	}
+	c.compileKnown(k, e, anyway)
+	if k.missing != nil || k.routing != nil || k.trust != nil {
+		rc.wrong[e.ID] = k
+	} else {
+		delete(rc.wrong, e.ID)
+	}
+}
+
+func (c *compiler) compileKnown(k *knownRoute, e *fsm.Entity, anyway bool) {
 	entity, service, served, missing := c.resolve(e)
 	moved := k.entity != e
 	if !moved && k.service == service && k.served == served && !anyway {
@@ -181,6 +190,15 @@ func (rc *routeCompiler) replace(slot int, r *route) {
 	rc.compiled[slot] = r
 }
 
+// forget is for a route that there is no more.
+func (rc *routeCompiler) forget(id string) {
+	if k := rc.known[id]; k != nil {
+		rc.withdraw(k)
+		delete(rc.known, id)
+		delete(rc.wrong, id)
+	}
+}
+
 // withdraw takes a route out of the table, if it is there.
 func (rc *routeCompiler) withdraw(k *knownRoute) {
 	if k.slot == noSlot {
@@ -191,6 +209,14 @@ func (rc *routeCompiler) withdraw(k *knownRoute) {
 	rc.router.Remove(k.entity.ID)
 	rc.routed = true
 	k.slot, k.routing, k.trust = noSlot, nil, nil
+}
+
+// problems tells, in the order of ids, what is wrong with routes.
+func (rc *routeCompiler) problems() (all []Problem) {
+	for _, id := range slices.Sorted(maps.Keys(rc.wrong)) {
+		all = rc.wrong[id].appendProblems(all)
+	}
+	return all
 }
 
 // appendProblems adds what is wrong with a route; of a service it tells once.
