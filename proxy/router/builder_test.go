@@ -191,6 +191,18 @@ func TestBuilderAgreesWithNew(t *testing.T) {
 	})
 }
 
+// TestBuilderNarrows: a prefix that all children of a node without routes of its own
+// have in common makes one node of both.
+func TestBuilderNarrows(t *testing.T) {
+	w := newBuiltWorld()
+	w.set(t, Route{ID: "root", Paths: []string{"/"}})
+	w.set(t, Route{ID: "b", Paths: []string{"/a/b"}})
+	w.set(t, Route{ID: "c", Paths: []string{"/a-c"}})
+	w.remove("root")
+	w.set(t, Route{ID: "a", Paths: []string{"/a"}})
+	w.build(t, []*Request{{Path: "/"}, {Path: "/a"}, {Path: "/a/bc"}, {Path: "/a-c"}, {Path: "/ab"}})
+}
+
 // TestBuilderWithManyRoutes: tables grow and shrink, and the Routers of every
 // size stay what they were.
 func TestBuilderWithManyRoutes(t *testing.T) {

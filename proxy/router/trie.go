@@ -102,7 +102,11 @@ func (ed *editor) insert(n *node, prefix string, c candidate) *node {
 	if same < len(child.text) {
 		child = ed.split(child, same, len(prefix)-same)
 	}
-	children.set(ed.now, ed.insert(child, prefix[same:], c))
+	child = ed.insert(child, prefix[same:], c)
+	if len(child.candidates) == 0 && child.children.count == 1 { // narrow has put all under one
+		child = ed.join(child)
+	}
+	children.set(ed.now, child)
 	return n
 }
 
