@@ -22,6 +22,7 @@ type slots struct {
 	free []int32 // given back
 	used int32   // those above it were never given
 	most int32
+	file int32 // what the kernel is given for a slot
 }
 
 func (s *slots) take() int32 {
@@ -96,11 +97,11 @@ func (r *uring) letGo(slot int32) bool {
 }
 
 func (r *uring) update(slot int32, fd int) bool {
-	one := int32(fd)
+	r.slots.file = int32(fd) // not on the stack, which may move before the kernel reads it
 	update := struct {
 		offset, _ uint32
 		fds       uint64
-	}{offset: uint32(slot - 1), fds: uint64(uintptr(unsafe.Pointer(&one)))}
+	}{offset: uint32(slot - 1), fds: uint64(uintptr(unsafe.Pointer(&r.slots.file)))}
 	return r.register(updateFiles, unsafe.Pointer(&update), 1) == 0
 }
 

@@ -1,6 +1,7 @@
 package evloop
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -56,8 +57,11 @@ func TestSlots(t *testing.T) {
 // free afterwards.
 func TestKeptConnectionsEnd(t *testing.T) {
 	g, err := New(Config{Loops: 1, Backend: IOUring, Failed: func(err error) { t.Error(err) }})
-	if err != nil {
+	if errors.Is(err, errNoRing) {
 		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	l := g.Loops()[0]
 	if l.uring.slots.most == 0 {
