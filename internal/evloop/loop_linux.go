@@ -43,6 +43,7 @@ type Loop struct {
 	alarmed bool   // the alarm is set
 	turns   uint32 // how often a handler was run
 	held    uint32 // turns when it was set
+	jiffies jiffies
 
 	uring    *uring // nil: all is done with epoll
 	parts    [uringBuffers]part
@@ -66,7 +67,7 @@ func newLoop(g *Group, index int, ring bool) (*Loop, error) {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
 	l := &Loop{group: g, index: index, fd: fd, bell: -1, alarm: -1}
-	if err := l.openSignals(); err != nil {
+	if err := errors.Join(l.openSignals(), l.jiffies.open(g)); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
 	if ring {
@@ -86,12 +87,10 @@ func (l *Loop) openSignals() error {
 		return fmt.Errorf("eventfd: %w", errno)
 	}
 	l.bell = int(bell)
-	const clockMonotonic = 1
-	alarm, _, errno := syscall.RawSyscall(syscall.SYS_TIMERFD_CREATE, clockMonotonic, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
-	if errno != 0 {
-		return fmt.Errorf("timerfd: %w", errno)
+	var err error
+	if l.alarm, err = newAlarm(); err != nil {
+		return err
 	}
-	l.alarm = int(alarm)
 	if err := l.control(syscall.EPOLL_CTL_ADD, l.bell, 0, syscall.EPOLLIN); err != nil {
 		return err
 	}
@@ -111,7 +110,7 @@ func (l *Loop) close() error {
 	if l.uring != nil {
 		err = l.closeRing()
 	}
-	for _, fd := range [...]int{l.fd, l.bell, l.alarm} {
+	for _, fd := range [...]int{l.fd, l.bell, l.alarm, l.jiffies.alarms[0], l.jiffies.alarms[1]} {
 		if fd >= 0 {
 			err = errors.Join(err, syscall.Close(fd))
 		}
@@ -258,6 +257,7 @@ func (l *Loop) wait() error {
 	case l.due:
 		return l.poll(0)
 	case holds:
+		l.jiffies.beforeWait(l.Now())
 		return l.poll(forever)
 	}
 	return l.sleep()
@@ -275,9 +275,7 @@ func (l *Loop) hold() bool {
 	}
 	l.held = l.turns
 	l.yield()
-	once := struct{ interval, value syscall.Timespec }{value: syscall.NsecToTimespec(int64(l.group.cfg.Hold))}
-	_, _, errno := syscall.RawSyscall6(syscall.SYS_TIMERFD_SETTIME, uintptr(l.alarm), 0, uintptr(unsafe.Pointer(&once)), 0, 0, 0)
-	l.alarmed = errno == 0
+	l.alarmed = setAlarm(l.alarm, Time(l.group.cfg.Hold), relative)
 	return l.alarmed
 }
 
