@@ -4,26 +4,31 @@ import "testing"
 
 func TestThrift(t *testing.T) {
 	t.Parallel()
-	const large, small = 80 << 20, smallHeap - 1
+	const large, small, half = 80 << 20, smallHeap - 1, smallHeap / 2
+	const usual, spared = usualPercent, sparedPercent
 	type look struct {
 		collections, live uint64 // since the look before
-		spares            bool
+		percent           int
 	}
 	for name, looks := range map[string][]look{
-		"a small heap is left alone":             {{1, small, false}, {0, small, false}, {0, small, false}, {0, small, false}, {0, small, false}},
-		"a large one that lies still is spared":  {{5, large, false}, {0, large, false}, {0, large, false}, {0, large, false}, {0, large, true}, {0, large, true}},
-		"a collection now and then begins again": {{0, large, false}, {0, large, false}, {0, large, false}, {1, large, false}, {0, large, false}, {0, large, false}, {0, large, false}, {0, large, true}},
-		"some collections are the price of it":   {{0, large, false}, {0, large, false}, {0, large, false}, {0, large, true}, {2, large, true}, {1, large, true}},
-		"many are too many":                      {{0, large, false}, {0, large, false}, {0, large, false}, {0, large, true}, {3, large, false}, {0, large, false}},
-		"each costs more if more is in use":      {{0, 10 * large, false}, {0, 10 * large, false}, {0, 10 * large, false}, {0, 10 * large, true}, {1, 10 * large, false}},
-		"what has become small is not spared":    {{0, large, false}, {0, large, false}, {0, large, false}, {0, large, true}, {1, small, false}},
+		"a small heap is left alone":               {{1, small, usual}, {0, small, usual}, {0, small, usual}, {0, small, usual}, {0, small, usual}},
+		"a large one that lies still is spared":    {{5, large, usual}, {0, large, usual}, {0, large, usual}, {0, large, usual}, {0, large, spared}, {0, large, spared}},
+		"a collection now and then begins again":   {{0, large, usual}, {0, large, usual}, {0, large, usual}, {1, large, usual}, {0, large, usual}, {0, large, usual}, {0, large, usual}, {0, large, spared}},
+		"some collections are the price of it":     {{0, large, usual}, {0, large, usual}, {0, large, usual}, {0, large, spared}, {2, large, spared}, {1, large, spared}},
+		"many are too many":                        {{0, large, usual}, {0, large, usual}, {0, large, usual}, {0, large, spared}, {3, large, usual}, {0, large, usual}},
+		"each costs more if more is in use":        {{0, 10 * large, usual}, {0, 10 * large, usual}, {0, 10 * large, usual}, {0, 10 * large, spared}, {1, 10 * large, usual}},
+		"a small one with much garbage gets room":  {{14, half, usual}, {15, half, 200}, {3, half, 200}, {0, half, 200}, {0, half, 200}, {0, half, 200}, {0, half, usual}},
+		"the more the smaller it is":               {{99, half / 2, 400}, {30, half, 400}, {99, half / 4, 800}, {99, 0, 3200}},
+		"what has become large loses it":           {{15, half, 200}, {15, large, usual}},
+		"what is spared and becomes small gets it": {{0, large, usual}, {0, large, usual}, {0, large, usual}, {0, large, spared}, {20, half, 200}},
+		"what has become small is not spared":      {{0, large, usual}, {0, large, usual}, {0, large, usual}, {0, large, spared}, {1, small, usual}},
 	} {
-		var thrift thrift
+		thrift := thrift{percent: usualPercent}
 		var cycles uint64
 		for i, l := range looks {
 			cycles += l.collections
-			if thrift.look(cycles, l.live); thrift.spares != l.spares {
-				t.Errorf("%s: look %d (%d collections, %d MB in use): spares %t", name, i+1, l.collections, l.live>>20, thrift.spares)
+			if thrift.look(cycles, l.live); thrift.percent != l.percent {
+				t.Errorf("%s: look %d (%d collections, %d MB in use): %d %%", name, i+1, l.collections, l.live>>20, thrift.percent)
 			}
 		}
 	}

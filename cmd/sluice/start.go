@@ -96,7 +96,7 @@ type gateway struct {
 func openGateway(ctx context.Context, cfg *config.Config) (*gateway, error) {
 	g := &gateway{cfg: cfg, left: make(chan struct{}), served: newServedIndex()}
 	steps := []func(context.Context) error{
-		g.openDataDir, g.openLogs, g.openMachine, g.openCluster, g.openLimiter, g.openProxy, g.openAdmin, g.spareMemory,
+		g.openDataDir, g.openLogs, g.openMachine, g.openCluster, g.openLimiter, g.openProxy, g.openAdmin, g.fitMemory,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
