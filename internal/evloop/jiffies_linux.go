@@ -21,7 +21,7 @@ import (
 // The alarms are nobody's to hear. They belong to the loop's leader.
 type jiffies struct {
 	period Time // between two ticks; 0: is not known, and nothing is done
-	ahead  Time // of the system's clock, before the group's
+	ahead  Time // how far the system's clock is ahead of the group's
 	end    Time // of this period, on the group's clock
 	waits  int  // in it
 	alarms [2]int
