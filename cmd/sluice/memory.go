@@ -22,8 +22,10 @@ const (
 	smallHeap = 32 << 20
 	// manyCollections between two looks are worth some memory: five a second.
 	manyCollections = 15
-	// roomForGarbage is what a small heap's garbage may take then.
+	// roomForGarbage is what a small heap's garbage may take then, and lookAtRoom how
+	// often it is seen to that it takes no more while the heap grows.
 	roomForGarbage = 32 << 20
+	lookAtRoom     = 100 * time.Millisecond
 )
 
 // percent is Go's GOGC: how much garbage may wait to be collected, in percent of
@@ -60,25 +62,36 @@ func (g *gateway) fitMemory(context.Context) error {
 }
 
 func watchMemory(ctx context.Context) {
-	tick := time.NewTicker(lookAtMemory)
+	tick, between := time.NewTicker(lookAtMemory), time.NewTicker(lookAtRoom)
+	between.Stop()
 	defer tick.Stop()
+	defer between.Stop()
 	thrift := thrift{percent: usualPercent}
 	for {
+		was := thrift.percent
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			thrift.look(collections())
+		case <-between.C:
+			_, live := collections()
+			thrift.lookBetween(live)
 		}
-		was := thrift.percent
-		thrift.look(collections())
 		if thrift.percent == was {
 			continue
 		}
 		debug.SetGCPercent(thrift.percent)
-		if thrift.percent == sparedPercent {
+		switch {
+		case thrift.percent == sparedPercent:
+			between.Stop()
 			runtime.GC() // what pools hold is garbage from the second one on
 			debug.FreeOSMemory()
 			thrift.cycles, _ = collections() // its own is none that was needed
+		case thrift.percent == usualPercent:
+			between.Stop()
+		case was <= usualPercent:
+			between.Reset(lookAtRoom)
 		}
 	}
 }
@@ -107,7 +120,7 @@ func (t *thrift) look(cycles, live uint64) {
 	}
 	switch small := live < smallHeap; {
 	case small && since >= manyCollections:
-		t.percent = max(t.percent, int(usualPercent*roomForGarbage/max(live, 1<<20)))
+		t.percent = room(live)
 	case small && t.percent > usualPercent && t.calm < calmLooks: // keeps its room
 	case !small && t.calm >= calmLooks:
 		t.percent = sparedPercent
@@ -115,4 +128,16 @@ func (t *thrift) look(cycles, live uint64) {
 	default:
 		t.percent = usualPercent
 	}
+}
+
+// lookBetween takes room from a heap that has grown since.
+func (t *thrift) lookBetween(live uint64) {
+	if t.percent > usualPercent {
+		t.percent = min(t.percent, room(live))
+	}
+}
+
+// room is the percent by which a heap's garbage takes its room, or the usual one.
+func room(live uint64) int {
+	return max(usualPercent, int(usualPercent*roomForGarbage/max(live, 1<<20)))
 }
