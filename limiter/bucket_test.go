@@ -3,13 +3,17 @@ package limiter_test
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 
 	"github.com/sluicegate/sluice/limiter"
 )
 
 // TestBucket: a cluster just born admits the burst of a bucket, to the token, and
-// shows where it is.
-func TestBucket(t *testing.T) {
+// shows where it is. In time that does not pass while somebody computes: a loan that
+// comes some milliseconds late is void, and a refusal right.
+func TestBucket(t *testing.T) { synctest.Test(t, testBucket) }
+
+func testBucket(t *testing.T) {
 	c := cluster(t, 3, nil)
 	hour, _ := limiter.Bucket(3600)
 	lim := &limiter.Limit{ID: "l", Version: 1, Rates: []limiter.Rate{{Period: hour, Max: 12, Burst: 7}}}
