@@ -50,7 +50,7 @@ func (e *Edit[T]) Delete(item T) (old T, deleted bool) {
 	root := e.own(e.set.root, 0)
 	old = e.remove(root, item)
 	e.set.size--
-	for root.children != nil && len(root.children) == 1 {
+	for len(root.children) == 1 {
 		root = root.children[0]
 	}
 	if len(root.items) == 0 {
