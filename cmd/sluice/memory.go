@@ -137,7 +137,9 @@ func (t *thrift) lookBetween(live uint64) {
 	}
 }
 
-// room is the percent by which a heap's garbage takes its room, or the usual one.
+// room is the percent by which a heap's garbage takes its room, or the usual one: in
+// steps, because to set it stops the world.
 func room(live uint64) int {
-	return max(usualPercent, int(usualPercent*roomForGarbage/max(live, 1<<20)))
+	const step = 50
+	return max(usualPercent, int(usualPercent*roomForGarbage/max(live, 1<<20))/step*step)
 }

@@ -42,7 +42,7 @@ func TestThriftBetweenLooks(t *testing.T) {
 	for _, l := range []struct {
 		live    uint64
 		percent int
-	}{{3 << 20, 800}, {4 << 20, 800}, {8 << 20, 400}, {5 << 20, 400}, {31 << 20, 103}, {512 << 20, usualPercent}, {8 << 20, usualPercent}} {
+	}{{3 << 20, 800}, {4<<20 + 1, 750}, {8 << 20, 400}, {5 << 20, 400}, {31 << 20, usualPercent}, {512 << 20, usualPercent}, {8 << 20, usualPercent}} {
 		if roomy.lookBetween(l.live); roomy.percent != l.percent {
 			t.Errorf("with %d MB in use: %d %%, not %d", l.live>>20, roomy.percent, l.percent)
 		}
