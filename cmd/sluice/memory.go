@@ -18,12 +18,13 @@ const (
 	// busyMarking is how many bytes may be marked between two looks before memory
 	// is not spared any more: some 3 % of a core.
 	busyMarking = 200 << 20
-	// smallHeap is a heap that is not worth it.
+	// smallHeap is a heap that is not worth sparing.
 	smallHeap = 32 << 20
 	// manyCollections between two looks are worth some memory: five a second.
 	manyCollections = 15
-	// roomForGarbage is what a small heap's garbage may take then, and lookAtRoom how
-	// often it is seen to that it takes no more while the heap grows.
+	// roomForGarbage is about what a small heap's garbage may take then: somewhat more,
+	// as the runtime counts stacks as in use, too. lookAtRoom is how often it is seen to
+	// that it takes no more while the heap grows.
 	roomForGarbage = 32 << 20
 	lookAtRoom     = 100 * time.Millisecond
 )

@@ -12,9 +12,9 @@ import (
 // A kernel without a tick on idle processors (NO_HZ_IDLE, which all distributions
 // have) moves the tick away when a processor has nothing to do, and back when it has:
 // unless some timer is due before, the hardware's timer is set each time. On a virtual
-// machine that is an exit to the host, and the way back is charged to the thread that
-// wakes up: at 4,000 requests a second some 5.5 us for each wait, an eighth of all that
-// a request costs. So while a loop waits often, there is always an alarm at the instant
+// machine that is an exit to the host, some 5.5 us, and the way back is charged to the
+// thread that wakes up: at 4,000 requests a second a tenth of all that a request
+// costs. So while a loop waits often, there is always an alarm at the instant
 // of the next tick, which the hardware's timer can stay at. The kernel has one interrupt
 // more for each tick in which it would have been idle throughout.
 //

@@ -44,10 +44,8 @@ func TestJiffiesSetAlarms(t *testing.T) {
 			}
 		}
 	}()
-	if j.period == 0 {
-		t.Skip("the period of the tick is not known")
-	}
-	j.ahead += Time(time.Hour) // so that none goes off
+	// Whatever this system's tick is, and so far ahead that none goes off.
+	j.period, j.ahead = Time(4*time.Millisecond), clock(syscall.SYS_CLOCK_GETTIME, clockMonotonic)+Time(time.Hour)
 	for i := range 2 {
 		j.waits = worthAlarm
 		j.beforeWait(j.end)
